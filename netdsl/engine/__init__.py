@@ -1,0 +1,1 @@
+"""From what is wanted to what the kernel shows: graph, observation, plan, apply."""

@@ -1,0 +1,245 @@
+"""Carrying a plan out: waves of batches, errors attributed, results kept, the kernel read back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import attrs
+
+from netdsl import wire
+from netdsl.engine.change import Action, Change, Plan
+from netdsl.engine.compile import Encoding, Step, Wave, creations, deletions
+from netdsl.engine.observe import Observation
+from netdsl.engine.observe import Target as Observed
+from netdsl.errors import Problem
+from netdsl.kinds.link import mark_op
+from netdsl.lang.ops import DropNetns, MakeNetns, Op, Send, WriteSysctl
+
+
+class Refusal(Protocol):
+    """Why the kernel refused something: errno and its own words."""
+
+    @property
+    def errno(self) -> int: ...
+
+
+class Target(Observed, Protocol):
+    """What applying needs of a kernel."""
+
+    def netns_fd(self, netns: str) -> int: ...
+    def release_fds(self) -> None: ...
+    def submit(self, netns: str, messages: Sequence[tuple[int, bytes]]) -> dict[int, Refusal]: ...
+    def make_netns(self, wanted: Sequence[MakeNetns], mark: Sequence[bytes]) -> dict[str, Refusal]: ...
+    def drop_netns(self, wanted: Sequence[str]) -> dict[str, Refusal]: ...
+    def write_files(self, wanted: Sequence[tuple[str, str, str]]) -> list[str | Refusal]: ...
+
+
+@attrs.define(eq=False)
+class Outcome:
+    """What came of a plan.
+
+    failed   change -> why (the kernel's words and errno)
+    skipped  change -> the title of what it needs and that failed
+    partly   changes whose object exists though some of their operations failed
+    undone   changes that were never sent: the run was interrupted
+    """
+
+    failed: dict[int, tuple[Change, str, str]] = attrs.field(factory=dict)
+    skipped: dict[int, tuple[Change, str]] = attrs.field(factory=dict)
+    partly: set[int] = attrs.field(factory=set)
+    undone: dict[int, Change] = attrs.field(factory=dict)
+
+    @property
+    def clean(self) -> bool:
+        """Whether everything was done."""
+        return not (self.failed or self.skipped or self.undone)
+
+    def bad(self, change: Change) -> bool:
+        """Whether a change was not carried out in full."""
+        return id(change) in self.failed or id(change) in self.skipped or id(change) in self.undone
+
+    def records(self) -> dict[str, str]:
+        """urn -> "absent" or "kept", for the state."""
+        found = {}
+        changes = [change for change, *_ in self.failed.values()]
+        changes += [change for change, _ in self.skipped.values()] + list(self.undone.values())
+        for change in changes:
+            created = change.action is Action.CREATE and id(change) not in self.partly
+            found[change.item.urn] = "absent" if created else "kept"
+        return found
+
+    def problems(self) -> list[Problem]:
+        """One for each failure, with the equivalent command."""
+        found = [
+            Problem(
+                f"{change.item.title}: the kernel refused to {change.action.value} it: {why}",
+                change.item.where,
+                f"The same by hand: {command}" if command else "",
+            )
+            for change, why, command in self.failed.values()
+        ]
+        found += [
+            Problem(f"{change.item.title}: skipped, because it needs {title}", change.item.where)
+            for change, title in self.skipped.values()
+        ]
+        return found
+
+
+class Run:
+    """One plan on its way into the kernel."""
+
+    def __init__(
+        self,
+        target: Target,
+        plan: Plan,
+        seen: Observation,
+        *,
+        progress: Callable[[int], None] = lambda done: None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.target = target
+        self.plan = plan
+        self.outcome = Outcome()
+        self.encoding = Encoding(plan, seen, target.netns_fd)
+        self.progress = progress
+        self.stopped = stopped
+        self._done: set[int] = set()
+
+    def go(self) -> Outcome:
+        """Send everything. Deletes first, then the waves; an interruption lets the batch in flight finish."""
+        self._delete(deletions(self.plan))
+        for wave in creations(self.plan):
+            self._wave(wave)
+        self.target.release_fds()
+        return self.outcome
+
+    # -- deletes
+
+    def _delete(self, steps: list[Step]) -> None:
+        self.encoding.deleting = True
+        places: dict[str, list[Step]] = {}
+        for step in steps:
+            places.setdefault(step.place, []).append(step)
+        dropped = places.pop("netns", [])
+        for place, here in places.items():
+            self._netlink(place, here)
+        self._files(steps)
+        names = {op.name: step for step in dropped for op in step.ops(self.encoding) if isinstance(op, DropNetns)}
+        if names and not self._hold(dropped):
+            for name, failure in self.target.drop_netns(list(names)).items():
+                self._fail(names[name], failure)
+        self.encoding.deleting = False
+
+    # -- makes
+
+    def _wave(self, wave: Wave) -> None:
+        make = [step for step in wave.steps.get("netns", ()) if not self._blocked(step)]
+        if make and not self._hold(make):
+            self._make_netns(make)
+        files = [step for place, steps in wave.steps.items() if place.endswith("/files") for step in steps]
+        files = [step for step in files if not self._blocked(step)]
+        if files and not self._hold(files):
+            self._files(files)
+        for place, steps in wave.steps.items():
+            if place == "netns" or place.endswith("/files"):
+                continue
+            ready = [step for step in steps if not self._blocked(step)]
+            if ready and not self._hold(ready):
+                self._netlink(place, ready)
+
+    def _blocked(self, step: Step) -> bool:
+        """Whether something that the step needs failed; then it is skipped."""
+        for need in step.needs:
+            if need.change is not step.change and self.outcome.bad(need.change):
+                self._skip(step, need)
+                return True
+        return self.outcome.bad(step.change)
+
+    def _skip(self, step: Step, need: Step) -> None:
+        if not self.outcome.bad(step.change):
+            self.outcome.skipped[id(step.change)] = (step.change, need.change.item.title)
+
+    def _hold(self, steps: Sequence[Step]) -> bool:
+        """Whether the run was interrupted; then these steps are left undone."""
+        if not self.stopped():
+            return False
+        for step in steps:
+            if not self.outcome.bad(step.change):
+                self.outcome.undone[id(step.change)] = step.change
+                if id(step.change) in self._done:
+                    self.outcome.partly.add(id(step.change))
+        return True
+
+    def _make_netns(self, steps: list[Step]) -> None:
+        ops: list[MakeNetns] = []
+        by_name: dict[str, Step] = {}
+        for step in steps:
+            for op in step.ops(self.encoding):
+                assert isinstance(op, MakeNetns)
+                ops.append(op)
+                by_name[op.name] = step
+        marks = [_message(mark_op(1, op.mark), 1) for op in ops]
+        failures = self.target.make_netns(ops, marks)
+        for name, step in by_name.items():
+            if name in failures:
+                self._fail(step, failures[name])
+            else:
+                step.item.extra = {**step.item.extra, "cookie": self.target.cookie(name)}
+        self.progress(len(steps))
+
+    def _files(self, steps: Sequence[Step]) -> None:
+        wanted: list[tuple[str, str, str]] = []
+        owners: list[Step] = []
+        for step in steps:
+            if step.item.kind.preexisting:
+                for op in step.ops(self.encoding):
+                    assert isinstance(op, WriteSysctl)
+                    wanted.append((step.item.netns, op.path, op.value))
+                    owners.append(step)
+        if not wanted:
+            return
+        for step, before in zip(owners, self.target.write_files(wanted), strict=True):
+            if not isinstance(before, str):
+                self._fail(step, before)
+            elif step.verb != "delete" and "found" not in step.item.extra:
+                step.item.extra = {**step.item.extra, "found": {"value": " ".join(before.split())}}
+        self.progress(len(owners))
+
+    def _netlink(self, netns: str, steps: Sequence[Step]) -> None:
+        messages: list[tuple[int, bytes]] = []
+        owners: dict[int, tuple[Step, bool]] = {}
+        encoding = self.encoding
+        seq = 0
+        for step in steps:
+            first = True
+            for op in step.ops(encoding):
+                if isinstance(op, Send):
+                    seq += 1
+                    messages.append((seq, _message(op, seq)))
+                    owners[seq] = (step, first)
+                    first = False
+        failures = self.target.submit(netns, messages)
+        for number in sorted(failures):
+            step, first = owners[number]
+            cause = next((n for n in step.needs if n.change is not step.change and self.outcome.bad(n.change)), None)
+            if cause is not None:
+                self._skip(step, cause)
+            else:
+                self._fail(step, failures[number])
+            if not first or step.verb == "finish":
+                self.outcome.partly.add(id(step.change))
+        self._done.update(id(step.change) for step in steps)
+        self.progress(len(steps))
+
+    def _fail(self, step: Step, failure: Refusal) -> None:
+        if not self.outcome.bad(step.change):
+            words = str(failure) if not isinstance(failure, tuple) or failure[1] else os.strerror(failure.errno)
+            commands = step.commands(self.encoding)
+            self.outcome.failed[id(step.change)] = (step.change, words, commands[0] if commands else "")
+
+
+def _message(op: Op, seq: int) -> bytes:
+    assert isinstance(op, Send)
+    return wire.message(op.kind, wire.F_REQUEST | op.flags, seq, op.body)

@@ -1,0 +1,112 @@
+"""What else the kernel drops when an object goes: found before it happens, shown in the plan, made again. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from netdsl.engine.change import Action, Change
+from netdsl.lang.item import Gone, Key
+from netdsl.lang.resource import Resource
+
+
+def cascade(changes: list[Change]) -> None:
+    """Turn changes whose objects fall with others into replacements, or set right what they would lose."""
+    gone = [c for c in changes if c.have is not None and c.action in (Action.DELETE, Action.REPLACE)]
+    flushing = [c for c in changes if c.action is Action.UPDATE and _flushed(c)]
+    if not gone and not flushing:
+        return
+    index = _Index(changes)
+    for change in flushing:
+        index.flush(change)
+    index.spread(gone)
+    _explain(changes)
+
+
+def lost_keys(changes: Iterable[Change]) -> dict[Key, Change]:
+    """Objects that exist and will be deleted, in whatever way."""
+    return {
+        (c.record or c.item).key: c
+        for c in changes
+        if c.have is not None and c.action in (Action.DELETE, Action.REPLACE) and not c.resent
+    }
+
+
+def falls_silently(change: Change, lost: dict[Key, Change]) -> bool:
+    """Whether the kernel deletes the object by itself as soon as what it stands on is deleted.
+
+    A netns goes in the kernel's own time: what stands in it needs no delete, but the far end of a veth pair does.
+    """
+    item = change.record or change.item
+    if item.netns and ("netns", "", item.netns) in lost:
+        return True
+    for need in item.needs:
+        other = lost.get(need.key)
+        if need.gone is Gone.VANISH and other is not None and need.key[0] != "netns":
+            netns = need.key[1]
+            if not (netns and ("netns", "", netns) in lost):
+                return True
+    return False
+
+
+def _flushed(change: Change) -> set[str]:
+    properties = change.item.kind.properties
+    return {word for name in change.diffs if name in properties for word in properties[name].flushes}
+
+
+class _Index:
+    """Who needs whom, backwards."""
+
+    def __init__(self, changes: list[Change]) -> None:
+        self.users: dict[Key, list[tuple[Change, Gone, str]]] = {}
+        self.watchers: dict[str, list[Change]] = {}
+        plain = Resource.falls_with.__func__  # type: ignore[attr-defined]  # a classmethod's function
+        for change in changes:
+            item = change.item
+            for key, effect, prop in item.needs:
+                if effect is not Gone.STAY:
+                    self.users.setdefault(key, []).append((change, effect, prop))
+            if item.kind.falls_with.__func__ is not plain:  # type: ignore[attr-defined]
+                self.watchers.setdefault(item.netns, []).append(change)
+
+    def flush(self, change: Change) -> None:
+        """Objects on a link that a change of one of its properties drops."""
+        words = _flushed(change)
+        for user, _, _ in self.users.get(change.item.key, ()):
+            if user.item.kind.word in words and user.have is not None and user.action in (Action.SAME, Action.UPDATE):
+                user.action, user.resent = Action.UPDATE, True
+                user.reason = f"the kernel drops it when {change.item.title} changes {', '.join(change.diffs)}"
+
+    def spread(self, gone: list[Change]) -> None:
+        """Everything that falls with objects that go, and with those, ..."""
+        queue = list(gone)
+        while queue:
+            change = queue.pop()
+            item = change.record or change.item
+            for user, effect, prop in self.users.get(item.key, ()):
+                if user.have is None:
+                    continue
+                if effect is Gone.RESET:
+                    if user.action in (Action.SAME, Action.UPDATE):
+                        user.action = Action.UPDATE
+                        user.diffs[prop] = ("", user.item.props[prop])
+                        user.reason = f"{item.title} is replaced"
+                elif user.action in (Action.SAME, Action.UPDATE):
+                    user.action, user.falls = Action.REPLACE, item.title
+                    user.reason = f"it goes with {item.title}"
+                    queue.append(user)
+            for watcher in self.watchers.get(item.netns, ()):
+                if watcher.have is not None and watcher.action in (Action.SAME, Action.UPDATE) and not watcher.resent:
+                    if watcher.item.kind.falls_with(watcher.item, item):
+                        watcher.action, watcher.resent = Action.UPDATE, True
+                        watcher.reason = f"the kernel may drop it with {item.title}"
+
+
+def _explain(changes: list[Change]) -> None:
+    """A deletion that comes with another one says so."""
+    lost = lost_keys(changes)
+    for change in lost.values():
+        if change.action is Action.DELETE and not change.falls and falls_silently(change, lost):
+            for need in (change.record or change.item).needs:
+                if need.key in lost and need.gone is Gone.VANISH:
+                    change.falls = lost[need.key].item.title
+                    break

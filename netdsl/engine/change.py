@@ -1,0 +1,88 @@
+"""What a plan consists of. Pure."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+import attrs
+
+from netdsl.lang.item import Have, Item
+
+
+class Action(Enum):
+    """What happens to an object. FORGET: the record goes, the kernel's object (if any) stays."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    REPLACE = "replace"
+    DELETE = "delete"
+    FORGET = "forget"
+    SAME = "same"
+
+
+@attrs.define(slots=True, eq=False)
+class Change:
+    """One resource in a plan.
+
+    item        as wanted; as recorded where it is not wanted any more
+    record      as the state has it, if it does
+    have        as the kernel shows it, if it does
+    diffs       property -> (have, want), of those that differ
+    reason      why, in words; "" where the action says it all
+    falls       what takes the object along, so that it needs no delete of its own
+    resent      the kernel may have dropped it: it is sent again whether it did or not
+    adopts      it exists and becomes ours
+    moved_from  the logical name that it had in the state
+    """
+
+    action: Action
+    item: Item
+    record: Item | None = None
+    have: Have | None = None
+    diffs: dict[str, tuple[Any, Any]] = attrs.field(factory=dict)
+    reason: str = ""
+    falls: str = ""
+    resent: bool = False
+    adopts: bool = False
+    moved_from: str = ""
+
+    @property
+    def writes(self) -> bool:
+        """Whether the kernel is touched."""
+        return self.action not in (Action.SAME, Action.FORGET)
+
+    @property
+    def pending(self) -> bool:
+        """Whether anything at all is to be done: the kernel, the state, or both."""
+        return self.action is not Action.SAME or self.adopts or bool(self.moved_from)
+
+
+@attrs.define(eq=False)
+class Plan:
+    """All resources in dependency order, those to be deleted at the end."""
+
+    stack: str
+    changes: list[Change]
+    notes: list[str] = attrs.field(factory=list)
+
+    @property
+    def pending(self) -> list[Change]:
+        """Changes other than SAME."""
+        return [change for change in self.changes if change.pending]
+
+    @property
+    def writes(self) -> bool:
+        """Whether applying it touches the kernel."""
+        return any(change.writes for change in self.changes)
+
+    def counts(self) -> dict[str, int]:
+        """How many of each action."""
+        found = dict.fromkeys((action.value for action in Action), 0)
+        for change in self.changes:
+            found[change.action.value] += 1
+        return found
+
+    def fingerprint(self) -> list[tuple[str, str, str]]:
+        """What the plan would do, comparable with that of another plan."""
+        return sorted((c.item.urn, c.action.value, repr(sorted(c.diffs.items()))) for c in self.pending)

@@ -1,0 +1,197 @@
+"""From a plan to waves of operations: as few as the dependencies between namespaces force. Pure.
+
+Each change has up to three steps: delete, make and finish. Deletes come first, in reverse order. The others are put in
+waves so that whatever a step needs from another place (another netns; or a file where it is a message) was done in an
+earlier wave; within a wave and a place they stand in dependency order, links before addresses before routes. The
+number of waves depends on the depth of the stack, not on its size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import attrs
+
+from netdsl.engine.cascade import falls_silently, lost_keys
+from netdsl.engine.change import Action, Change, Plan
+from netdsl.engine.graph import order
+from netdsl.engine.observe import Observation
+from netdsl.lang.item import Gone, Item, Key
+from netdsl.lang.ops import Env, Op
+
+FIRST_IFINDEX = 1 << 20
+
+
+@attrs.define(slots=True, eq=False)
+class Step:
+    """One step of a change: "delete", "create", "update" or "finish"."""
+
+    change: Change
+    verb: str
+    place: str
+    needs: tuple[Step, ...] = ()
+
+    @property
+    def item(self) -> Item:
+        """What it is about; a delete is about what is recorded."""
+        if self.verb == "delete":
+            return self.change.record or self.change.item
+        return self.change.item
+
+    def ops(self, env: Env) -> Sequence[Op]:
+        """Its operations, encoded."""
+        item, kind = self.item, self.item.kind
+        if self.verb == "delete":
+            return kind.delete(item, env)
+        if self.verb == "create":
+            return kind.create(item, env)
+        if self.verb == "finish":
+            return kind.finish(item, env)
+        ops = kind.update(item, {name: want for name, (_, want) in self.change.diffs.items()}, env)
+        return [*ops, *(kind.adopt(item, env) if self.change.adopts else ())]
+
+    def commands(self, env: Env) -> Sequence[str]:
+        """The equivalent shell commands."""
+        changed = {name: want for name, (_, want) in self.change.diffs.items()}
+        return self.item.kind.commands(self.verb, self.item, changed, env)
+
+
+@attrs.define(eq=False)
+class Wave:
+    """Steps by place; what is in different places is independent."""
+
+    steps: dict[str, list[Step]] = attrs.field(factory=dict)
+
+
+def assign_ifindexes(plan: Plan, seen: Observation, recorded: Sequence[Item]) -> None:
+    """Choose an ifindex for each link that will be made: beyond every one in use or recorded."""
+    used = [index for scope in seen.scopes.values() for index in scope.links]
+    used += [int(item.extra["ifindex"]) for item in recorded if "ifindex" in item.extra]
+    following = max([index for index in used if index >= FIRST_IFINDEX], default=FIRST_IFINDEX - 1) + 1
+    for change in plan.changes:
+        if change.item.kind.is_link and change.action in (Action.CREATE, Action.REPLACE):
+            change.item.extra = {**change.item.extra, "ifindex": following}
+            following += 1
+        elif change.adopts and change.have is not None and change.have.ifindex:
+            change.item.extra = {**change.item.extra, "ifindex": change.have.ifindex}
+
+
+class Encoding:
+    """What kinds may ask while they encode (lang.ops.Env): planned links first, then those that were seen."""
+
+    def __init__(self, plan: Plan, seen: Observation, netns_fd: Callable[[str], int]) -> None:
+        self.stack = plan.stack
+        self._indexes = seen.ifindexes()
+        self._old = dict(self._indexes)
+        self._items: dict[Key, Item] = {}
+        for change in plan.changes:
+            if change.action is not Action.DELETE:
+                self._items[change.item.key] = change.item
+            if change.item.kind.is_link and change.action in (Action.CREATE, Action.REPLACE):
+                self._indexes[(change.item.netns, change.item.name)] = change.item.extra["ifindex"]
+        self.netns_fd = netns_fd
+        self.deleting = False
+
+    def ifindex(self, netns: str, name: str) -> int:
+        """Of a planned or existing link; 0 where there is none: the kernel refuses it by name of the attribute."""
+        return (self._old if self.deleting else self._indexes).get((netns, name), 0)
+
+    def item(self, key: Key) -> Item:
+        """The planned item."""
+        return self._items[key]
+
+
+def deletions(plan: Plan) -> list[Step]:
+    """Explicit deletes, what stands on something before what it stands on; netns last."""
+    lost = lost_keys(plan.changes)
+    steps = []
+    for change in lost.values():
+        if not falls_silently(change, lost):
+            item = change.record or change.item
+            place = "netns" if item.key[0] == "netns" else item.netns
+            steps.append(Step(change, "delete", place))
+    steps.sort(key=lambda step: -step.item.kind.phase)
+    return steps
+
+
+def creations(plan: Plan) -> list[Wave]:
+    """Waves of make and finish steps."""
+    steps, edges, soft = _steps(plan)
+    try:
+        sequence = order(len(steps), edges + soft)
+        edges += soft
+    except Exception:  # networkx's own: the user's depends_on runs against the preference; it is only one
+        sequence = order(len(steps), edges)
+    before: list[list[int]] = [[] for _ in steps]
+    for first, second in edges:
+        before[second].append(first)
+    wave_of, phase_of, position = [0] * len(steps), [0] * len(steps), [0] * len(steps)
+    for place, index in enumerate(sequence):
+        step = steps[index]
+        wave, phase = 0, step.item.kind.phase
+        for other in before[index]:
+            away = steps[other].place != step.place
+            wave = max(wave, wave_of[other] + away)
+        for other in before[index]:
+            if wave_of[other] == wave:
+                phase = max(phase, phase_of[other])
+        wave_of[index], phase_of[index], position[index] = wave, phase, place
+        step.needs = tuple(steps[other] for other in before[index])
+    waves = [Wave() for _ in range(max(wave_of, default=-1) + 1)]
+    for index in sorted(range(len(steps)), key=lambda i: (phase_of[i], position[i])):
+        waves[wave_of[index]].steps.setdefault(steps[index].place, []).append(steps[index])
+    return waves
+
+
+def _place(item: Item) -> str:
+    """Where a step happens; a file is another place than the netlink socket of the same netns."""
+    if item.key[0] == "netns":
+        return "netns"
+    return f"{item.netns}/files" if item.kind.preexisting else item.netns
+
+
+def _steps(plan: Plan) -> tuple[list[Step], list[tuple[int, int]], list[tuple[int, int]]]:
+    """Steps, edges that must hold and edges that are preferred (a bridge comes up after its ports)."""
+    steps: list[Step] = []
+    made: dict[Key, int] = {}
+    done: dict[Key, int] = {}
+    by_urn: dict[str, int] = {}
+    for change in plan.changes:
+        if change.action not in (Action.CREATE, Action.UPDATE, Action.REPLACE) and not (
+            change.adopts and change.action is Action.SAME
+        ):
+            continue
+        item, place = change.item, _place(change.item)
+        verb = "update" if change.action in (Action.UPDATE, Action.SAME) else "create"
+        made[item.key] = done[item.key] = by_urn[item.urn] = len(steps)
+        steps.append(Step(change, verb, place))
+        if verb == "create" and item.kind.finishes(item):
+            done[item.key] = by_urn[item.urn] = len(steps)
+            steps.append(Step(change, "finish", place))
+    edges: list[tuple[int, int]] = []
+    soft: list[tuple[int, int]] = []
+    for item_key, index in made.items():
+        step = steps[index]
+        if done[item_key] != index:
+            edges.append((index, done[item_key]))
+        for key, effect, _ in step.item.needs:
+            if key not in made or effect is Gone.TWIN:
+                continue
+            if effect is Gone.RESET or step.item.kind.is_link:
+                edges.append((made[key], index))
+                if effect is Gone.RESET and done[key] != made[key]:
+                    soft.append((done[item_key], done[key]))
+            else:
+                edges.append((done[key], index))
+        for urn in step.item.after:
+            if urn in by_urn:
+                edges.append((by_urn[urn], index))
+    return steps, edges, soft
+
+
+def all_steps(plan: Plan) -> Iterator[Step]:
+    """Every step in an order in which one could do them by hand."""
+    yield from deletions(plan)
+    for wave in creations(plan):
+        for place in sorted(wave.steps, key=lambda p: (p != "netns", not p.endswith("/files"), p)):
+            yield from wave.steps[place]

@@ -1,0 +1,212 @@
+"""A stack's way through the engine: declared, observed, planned, applied, read back, recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from netdsl.engine.apply import Outcome, Run, Target
+from netdsl.engine.change import Action, Change, Plan
+from netdsl.engine.compile import assign_ifindexes
+from netdsl.engine.graph import sorted_items
+from netdsl.engine.observe import Observation, observe
+from netdsl.engine.plan import make_plan
+from netdsl.engine.world import Surroundings
+from netdsl.errors import ConflictError, Problem, StackError
+from netdsl.kinds import KINDS
+from netdsl.lang.item import Item, Need
+from netdsl.lang.resource import Resource
+from netdsl.lang.stack import Declared
+
+
+def items_of(declared: Declared) -> list[Item]:
+    """The primitives of a declaration. Raises StackError for names and identities that are not unique."""
+    resources = declared.declaration.resources
+    items = [resource.item() for resource in resources]
+    problems: list[Problem] = []
+    urns: dict[str, Item] = {}
+    keys: dict[Any, Item] = {}
+    for item in items:
+        twin = keys.get(item.key)
+        if twin is not None:
+            problems.append(
+                Problem(
+                    f"{item.title} and {twin.title} are one kernel object: {_shown_key(item)}",
+                    item.where,
+                    f"The other one is declared at {twin.where}.",
+                )
+            )
+        elif item.urn in urns:
+            problems.append(
+                Problem(
+                    f"two resources are named {item.title}",
+                    item.where,
+                    f"The other one is declared at {urns[item.urn].where}.",
+                )
+            )
+        urns[item.urn] = keys[item.key] = item
+    if problems:
+        raise StackError(problems)
+    _resolve_depends(items, resources)
+    return items
+
+
+def _shown_key(item: Item) -> str:
+    return " ".join(str(part) for part in item.key if part != "")
+
+
+def _resolve_depends(items: list[Item], resources: Sequence[Resource]) -> None:
+    """depends_on: resources and components become urns."""
+    for item in items:
+        if item.opts.depends_on:
+            after: list[str] = []
+            for other in item.opts.depends_on:
+                if isinstance(other, Resource):
+                    after.append(other.urn)
+                else:
+                    path = getattr(other, "path", None)
+                    after += [
+                        r.urn for r in resources if path and (r.__dict__["component"] + "/").startswith(path + "/")
+                    ]
+            item.after = tuple(urn for urn in after if urn != item.urn)
+
+
+@attrs.define(eq=False)
+class Preview:
+    """A plan with what it was made from."""
+
+    plan: Plan
+    seen: Observation
+    items: list[Item]
+
+
+def preview(target: Target, stack: str, items: list[Item], recorded: Sequence[Item]) -> Preview:
+    """Look at the kernel and plan.
+
+    Raises StackError for what only the whole stack shows (a gateway out of reach, too many ports, a cycle) and
+    ConflictError for what stands in the way.
+    """
+    seen = observe(target, [*items, *recorded], KINDS)
+    _relate(items, seen)
+    plan = make_plan(stack, sorted_items(items), recorded, seen)
+    assign_ifindexes(plan, seen, recorded)
+    return Preview(plan, seen, items)
+
+
+def relate_offline(items: list[Item]) -> list[Item]:
+    """Items in dependency order, related to each other without looking at the kernel."""
+    _relate(items, Observation())
+    return sorted_items(items)
+
+
+def _relate(items: list[Item], seen: Observation) -> None:
+    surroundings = Surroundings(items, seen)
+    plain = Resource.relate.__func__  # type: ignore[attr-defined]  # a classmethod's function
+    problems: list[Problem] = []
+    for item in items:
+        if item.kind.relate.__func__ is not plain:  # type: ignore[attr-defined]
+            needs: list[Need] = []
+            for found in item.kind.relate(item, surroundings):
+                if isinstance(found, Problem):
+                    problems.append(found)
+                else:
+                    needs.append(found)
+            if needs:
+                item.needs += tuple(needs)
+    if problems:
+        raise StackError(problems)
+
+
+def apply(
+    target: Target,
+    preview: Preview,
+    *,
+    progress: Callable[[int], None] = lambda done: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Carry a plan out."""
+    return Run(target, preview.plan, preview.seen, progress=progress, stopped=stopped).go()
+
+
+def read_back(target: Target, changes: Iterable[Change], outcome: Outcome) -> list[Problem]:
+    """Compare what was written with what the kernel shows now; a difference names the property."""
+    done = [c for c in changes if c.writes and c.action is not Action.DELETE and not outcome.bad(c)]
+    if not done:
+        return []
+    seen = observe(target, [change.item for change in done], KINDS)
+    problems: list[Problem] = []
+    for change in done:
+        item, have = change.item, seen.found.get(change.item.key)
+        if have is None:
+            problems.append(Problem(f"{item.title}: the kernel took it, but does not show it", item.where))
+            continue
+        for name, want in item.props.items():
+            if have.props.get(name) != want and name not in item.opts.ignore_changes:
+                problems.append(
+                    Problem(
+                        f"{item.title}: {name} is {have.props.get(name)!r} after it was set to {want!r}", item.where
+                    )
+                )
+    return problems
+
+
+def plan_destroy(target: Target, stack: str, recorded: list[Item], *, force: bool = False) -> Preview:
+    """A plan that deletes everything recorded. Raises ConflictError when foreign links stand in our netns."""
+    seen = observe(target, recorded, KINDS)
+    plan = make_plan(stack, [], _delete_order(recorded), seen)
+    if not force:
+        problems = _foreign_links(plan, seen)
+        if problems:
+            raise ConflictError(problems)
+    return Preview(plan, seen, [])
+
+
+def _delete_order(recorded: list[Item]) -> list[Item]:
+    return sorted_items(recorded)
+
+
+def _foreign_links(plan: Plan, seen: Observation) -> list[Problem]:
+    ours = {(change.item.netns, change.item.name) for change in plan.changes if change.item.kind.is_link}
+    going = {change.item.key[2] for change in plan.changes if change.item.key[0] == "netns" and change.writes}
+    problems = []
+    for netns in sorted(going):
+        scope = seen.scopes.get(netns)
+        for index, name in sorted(scope.links.items()) if scope is not None else ():
+            kind = seen.found[("link", netns, name)].kind
+            if index != 1 and (netns, name) not in ours and name not in FALLBACK_LINKS:
+                problems.append(
+                    Problem(
+                        f"netns {netns} holds a link that is not this stack's: {name} ({kind})",
+                        fix="Take it away first, or destroy with --force, which deletes it with the netns.",
+                    )
+                )
+    return problems
+
+
+FALLBACK_LINKS = frozenset(
+    ("tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0")
+)
+"""Devices that the kernel puts into every new netns once their modules are loaded."""
+
+
+def summary(outputs: Any) -> Mapping[str, Any]:
+    """The outputs of a stack as a mapping of plain values."""
+    if outputs is None:
+        return {}
+    if not isinstance(outputs, Mapping):
+        outputs = {"result": outputs}
+    return {str(name): _plain(value) for name, value in outputs.items()}
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(v) for v in value]
+    if isinstance(value, Resource):
+        return value.urn
+    return str(value)

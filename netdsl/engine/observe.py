@@ -1,0 +1,93 @@
+"""Looking at the kernel: a few dumps for each netns, whatever the number of objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import attrs
+
+from netdsl.lang.dump import Dump, Files, Scope
+from netdsl.lang.item import Have, Item, Key
+from netdsl.lang.resource import Resource
+
+
+class Target(Protocol):
+    """What observing needs of a kernel."""
+
+    def netns_names(self) -> set[str]: ...
+    def open(self, wanted: Iterable[str]) -> None: ...
+    def cookie(self, netns: str) -> int: ...
+    def read(self, dump: Dump, scope: Scope) -> None: ...
+    def read_files(self, wanted: list[tuple[str, str]]) -> list[str | None]: ...
+    def nsid(self, netns: str, other: str) -> int: ...
+
+
+@attrs.define(eq=False)
+class Observation:
+    """The kernel at one moment.
+
+    found    every object seen in the netns looked at, by identity
+    scopes   by netns: its links by ifindex, and all that was found there
+    """
+
+    found: dict[Key, Have] = attrs.field(factory=dict)
+    scopes: dict[str, Scope] = attrs.field(factory=dict)
+
+    def ifindexes(self) -> dict[tuple[str, str], int]:
+        """ifindex of every link seen, by netns and name."""
+        return {(netns, name): index for netns, scope in self.scopes.items() for index, name in scope.links.items()}
+
+
+def observe(target: Target, items: Iterable[Item], kinds: Mapping[str, type[Resource]]) -> Observation:
+    """Look at every netns that the items are about."""
+    interest: dict[str, dict[Key, set[str]]] = {}
+    wanted_netns: set[str] = set()
+    for item in items:
+        if item.key[0] == "netns":
+            wanted_netns.add(item.key[2])
+            continue
+        netns_interest = interest.get(item.netns)
+        if netns_interest is None:
+            netns_interest = interest[item.netns] = {}
+        known = netns_interest.get(item.key)
+        if known is None:
+            netns_interest[item.key] = set(item.props)
+        else:
+            known.update(item.props)
+    existing = target.netns_names()
+    names = sorted(netns for netns in wanted_netns | set(interest) if not netns or netns in existing)
+    target.open(names)
+    scopes = [Scope(netns, interest.get(netns, {})) for netns in names]
+    dumps = list(dict.fromkeys(dump for kind in kinds.values() for dump in kind.dumps))
+    _read_dumps(target, scopes, dumps)
+    _read_files(target, scopes, dumps)
+    seen = Observation(scopes={scope.netns: scope for scope in scopes})
+    for scope in scopes:
+        seen.found.update(scope.found)
+        if scope.netns in wanted_netns:
+            lo = scope.found.get(("link", scope.netns, "lo"))
+            marks = lo.marks if lo is not None else ()
+            seen.found[("netns", "", scope.netns)] = Have("netns", {"cookie": target.cookie(scope.netns)}, marks=marks)
+    return seen
+
+
+def _read_dumps(target: Target, scopes: list[Scope], dumps: list[Dump | Files]) -> None:
+    netlink = [dump for dump in dumps if isinstance(dump, Dump)]
+    netlink.sort(key=lambda dump: dump.settle is None)  # links first: the others need their names
+    for scope in scopes:
+        for dump in netlink:
+            target.read(dump, scope)
+    for dump in netlink:
+        if dump.settle is not None:
+            dump.settle(scopes, target.nsid)
+
+
+def _read_files(target: Target, scopes: list[Scope], dumps: list[Dump | Files]) -> None:
+    for files in dumps:
+        if isinstance(files, Files):
+            wanted = [(scope, key, path) for scope in scopes for key, path in files.paths(scope)]
+            contents = target.read_files([(scope.netns, path) for scope, _, path in wanted])
+            for (scope, key, _), content in zip(wanted, contents, strict=True):
+                if content is not None:
+                    files.read(key, content, scope)

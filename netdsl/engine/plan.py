@@ -1,0 +1,159 @@
+"""What would change, and why: the three-way comparison of program, state and kernel. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import attrs
+
+from netdsl.engine.cascade import cascade
+from netdsl.engine.change import Action, Change, Plan
+from netdsl.engine.observe import Observation
+from netdsl.errors import ConflictError, Problem
+from netdsl.lang.item import Have, Item, Key
+
+
+def make_plan(stack: str, wanted: Sequence[Item], recorded: Iterable[Item], seen: Observation) -> Plan:
+    """Compare. `wanted` is in dependency order.
+
+    Raises ConflictError when foreign objects are in the way or protected ones would go.
+    """
+    records = {record.urn: record for record in recorded}
+    matched = _match(wanted, records)
+    problems: list[Problem] = []
+    changes = [_compare(stack, item, matched.get(item.urn), seen, problems) for item in wanted]
+    taken = {record.urn for record in matched.values()}
+    kept = {item.key for item in wanted}
+    leftover = [record for record in records.values() if record.urn not in taken]
+    for record in reversed(leftover):
+        changes.append(_drop(stack, record, seen, kept))
+    for item in wanted:  # its identity changed: what was there under the old one goes
+        record = matched.get(item.urn)
+        if record is not None and record.key != item.key and record.key not in kept and record.key in seen.found:
+            old = _drop(stack, record, seen, kept)
+            old.item = attrs.evolve(record, urn=f"{record.urn}::old")
+            old.moved_from = record.urn
+            changes.append(old)
+    if problems:
+        raise ConflictError(problems)
+    cascade(changes)
+    guarded = [c for c in changes if c.action in (Action.DELETE, Action.REPLACE) and c.item.opts.protect]
+    if guarded:
+        raise ConflictError(
+            Problem(
+                f"{c.item.title} is protected, and the plan would {c.action.value} it{f': {c.reason}' if c.reason else ''}",
+                c.item.where,
+                "Take protect away first if that is wanted.",
+            )
+            for c in guarded
+        )
+    return Plan(stack, changes)
+
+
+def _match(wanted: Sequence[Item], records: Mapping[str, Item]) -> dict[str, Item]:
+    """Wanted urn -> record: by logical name, by alias, else by kernel identity (a move)."""
+    urns = {item.urn for item in wanted}
+    by_key = {record.key: record for record in records.values() if record.urn not in urns}
+    matched: dict[str, Item] = {}
+    for item in wanted:
+        record = records.get(item.urn)
+        if record is None:
+            for alias in item.opts.aliases:
+                full = alias if "::" in alias else item.urn.rpartition("::")[0] + "::" + alias
+                if full in records and full not in urns:
+                    record = records[full]
+        if record is None:
+            record = by_key.get(item.key)
+        if record is not None:
+            matched[item.urn] = record
+    return matched
+
+
+def _compare(stack: str, item: Item, record: Item | None, seen: Observation, problems: list[Problem]) -> Change:
+    have = seen.found.get(item.key)
+    if record is not None:
+        item.extra = {word: value for word, value in record.extra.items() if word != "unsettled"}
+    moved = record.urn if record is not None and record.urn != item.urn else ""
+    change = Change(Action.SAME, item, record, have, moved_from=moved)
+    if have is None:
+        change.action = Action.CREATE
+        if record is not None and record.key == item.key and not record.extra.get("unsettled"):
+            change.reason = "it is gone from the kernel"
+        elif record is not None and record.key != item.key:
+            change.reason = "its identity changed"
+        return change
+    foreign = _foreign(stack, item, record, have)
+    if foreign and not item.opts.adopt:
+        problems.append(
+            Problem(
+                foreign,
+                item.where,
+                "Remove it, choose another name, or take it over with opts=Opts(adopt=True).",
+            )
+        )
+        return change
+    change.adopts = bool(foreign)
+    if record is not None and record.kind is not item.kind and not foreign:
+        change.action, change.reason = Action.REPLACE, f"it was a {record.kind.__name__}"
+        return change
+    _diff(change)
+    return change
+
+
+def _foreign(stack: str, item: Item, record: Item | None, have: Have) -> str:
+    """Why an existing object is not the one that we made; "" when it is, or when nobody makes its like."""
+    if item.kind.preexisting:
+        return ""
+    ours = record is not None and record.key == item.key
+    word = getattr(item.kind, "kernel", "") or item.kind.word
+    if record is None or not ours:
+        return f"{item.title} exists already and is not this stack's"
+    if not record.kind.is_ours(record, have, stack):
+        return f"{item.title} is not the one that this stack made: another has taken its place"
+    if have.kind != (getattr(record.kind, "kernel", "") or record.kind.word) and have.kind != word:
+        return f"{item.title} is a {have.kind} now: another has taken its place"
+    if have.twins:
+        return f"{item.title} has a foreign twin: a second object of the same identity"
+    return ""
+
+
+def _diff(change: Change) -> None:
+    """Fill in what differs, and decide between update and replace."""
+    item, record, have = change.item, change.record, change.have
+    assert have is not None
+    properties, ignored = item.kind.properties, item.opts.ignore_changes
+    for name, want in item.props.items():
+        now = have.props.get(name)
+        if now != want and name not in ignored:
+            change.diffs[name] = (now, want)
+    if record is not None:
+        before = record.extra.get("found", {})
+        for name in record.props:
+            if name not in item.props and name in properties:
+                back = before.get(name, properties[name].kernel)
+                if back is not None and have.props.get(name) != back:
+                    change.diffs[name] = (have.props.get(name), back)
+    if change.diffs:
+        change.action = Action.UPDATE
+        forcing = [name for name in change.diffs if name in properties and properties[name].replace]
+        if forcing and not change.adopts:
+            change.action, change.reason = Action.REPLACE, f"{forcing[0]} cannot change in place"
+        elif forcing:
+            change.action, change.reason = Action.REPLACE, f"adopted, but {forcing[0]} cannot change in place"
+
+
+def _drop(stack: str, record: Item, seen: Observation, kept: set[Key]) -> Change:
+    """A record that the program no longer names."""
+    have = seen.found.get(record.key)
+    if have is None:
+        reason = "" if record.extra.get("unsettled") else "it is gone from the kernel already"
+        return Change(Action.FORGET, record, record, None, reason=reason)
+    if record.key in kept:
+        return Change(Action.FORGET, record, record, have, reason="another resource has its identity now")
+    if record.opts.retain_on_delete:
+        return Change(Action.FORGET, record, record, have, reason="retain_on_delete")
+    if not record.kind.is_ours(record, have, stack):
+        return Change(Action.FORGET, record, record, have, reason="another object has taken its place")
+    if record.extra.get("adopted"):
+        return Change(Action.FORGET, record, record, have, reason="it was adopted, not made: it stays")
+    return Change(Action.DELETE, record, record, have)

@@ -1,0 +1,204 @@
+"""This machine as a target: what the engine asks of a kernel, in terms of netns names."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from netdsl import wire
+from netdsl.kernel import namespaces
+from netdsl.kernel.netlink import Failure, Netlink
+from netdsl.lang.dump import Dump, Scope
+from netdsl.lang.ops import MakeNetns
+
+_RTM_GETNSID = 90
+_NETNSA_NSID, _NETNSA_FD = 1, 3
+_SPARE_FDS = 128
+_PROC_SYS = "/proc/sys/"
+
+
+class Machine:
+    """The kernel that netdsl runs on. "" names the network namespace that netdsl runs in."""
+
+    def __init__(self) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        self._most = max(16, (min(hard, 1 << 16) - _SPARE_FDS) // 2)
+        self._sockets: OrderedDict[str, Netlink] = OrderedDict()
+        self._fds: dict[str, int] = {}
+
+    # -- identity
+
+    def boot_id(self) -> str:
+        """Changes with every boot."""
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+    def netns_names(self) -> set[str]:
+        """All named namespaces."""
+        return namespaces.names()
+
+    def cookie(self, netns: str) -> int:
+        """A namespace's cookie, which tells it from one re-created under its name."""
+        return self._socket(netns).cookie()
+
+    # -- sockets
+
+    def open(self, wanted: Iterable[str]) -> None:
+        """Open the sockets of several namespaces in one go."""
+        missing = sorted({name for name in wanted if name not in self._sockets})[: self._most]
+        if missing:
+            namespaces.visit(missing, self._keep)
+
+    def _keep(self, netns: str) -> None:
+        while len(self._sockets) >= self._most:
+            self._sockets.popitem(last=False)[1].close()
+        self._sockets[netns] = Netlink()
+
+    def _socket(self, netns: str) -> Netlink:
+        if netns not in self._sockets:
+            if netns:
+                namespaces.visit([netns], self._keep)
+            else:
+                self._keep(netns)
+        self._sockets.move_to_end(netns)
+        return self._sockets[netns]
+
+    def forget(self, netns: str) -> None:
+        """Close what is open of a namespace: an open socket keeps it alive."""
+        if netns in self._sockets:
+            self._sockets.pop(netns).close()
+        if netns in self._fds:
+            os.close(self._fds.pop(netns))
+
+    def close(self) -> None:
+        """Close everything."""
+        for netns in [*self._sockets, *self._fds]:
+            self.forget(netns)
+
+    # -- looking
+
+    def read(self, dump: Dump, scope: Scope) -> None:
+        """Run one dump in a namespace and let it fill the scope."""
+        body = dump.body(scope)
+        if body is None:
+            return
+        read = dump.read
+        self._socket(scope.netns).dump(dump.request, body, lambda buffer, a, b: read(buffer, a, b, scope))
+
+    def read_files(self, wanted: Sequence[tuple[str, str]]) -> list[str | None]:
+        """Contents of files below /proc/sys, each (netns, path); None where there is no such file."""
+        contents: list[str | None] = [None] * len(wanted)
+        by_netns: dict[str, list[int]] = {}
+        for index, (netns, _) in enumerate(wanted):
+            by_netns.setdefault(netns, []).append(index)
+
+        def work(netns: str) -> None:
+            for index in by_netns[netns]:
+                with suppress(OSError):
+                    contents[index] = _read_file(_PROC_SYS + wanted[index][1])
+
+        if by_netns:
+            namespaces.visit(sorted(by_netns), work)
+        return contents
+
+    def nsid(self, netns: str, other: str) -> int:
+        """The id by which one namespace knows another, or -1."""
+        body = b"\0\0\0\0" + wire.attr_u32(_NETNSA_FD, self.netns_fd(other))
+        answer = self._socket(netns).ask(_RTM_GETNSID, body)
+        payload = wire.attrs(answer, 4, len(answer)).get(_NETNSA_NSID)
+        return int.from_bytes(payload, "little", signed=True) if payload else -1
+
+    def holders(self, wanted: Iterable[str]) -> dict[str, list[int]]:
+        """Pids of processes inside the named namespaces."""
+        return namespaces.holders(wanted)
+
+    # -- changing
+
+    def netns_fd(self, netns: str) -> int:
+        """A descriptor of a namespace, open until `forget` or `release_fds`."""
+        fd = self._fds.get(netns)
+        if fd is None:
+            if len(self._fds) >= self._most:
+                self.release_fds()
+            fd = namespaces.open_fd(netns) if netns else os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            self._fds[netns] = fd
+        return fd
+
+    def release_fds(self) -> None:
+        """Close the descriptors of namespaces."""
+        for fd in self._fds.values():
+            os.close(fd)
+        self._fds.clear()
+
+    def submit(self, netns: str, messages: Sequence[tuple[int, bytes]]) -> dict[int, Failure]:
+        """Send a batch; returns the refused ones by sequence number."""
+        return self._socket(netns).submit(messages)
+
+    def make_netns(self, wanted: Sequence[MakeNetns], mark: Sequence[bytes]) -> dict[str, Failure]:
+        """Create namespaces whose lo is marked (one message each) before their names appear; keeps their sockets."""
+        namespaces.prepare()
+        marks = {op.name: message for op, message in zip(wanted, mark, strict=True)}
+
+        def inside(name: str) -> None:
+            self._keep(name)
+            refused = self._sockets[name].submit([(1, marks[name])])
+            if refused:
+                raise OSError(refused[1].errno, str(refused[1]))
+
+        failed = namespaces.make([op.name for op in wanted], inside)
+        for name in failed:
+            self.forget(name)
+        return {name: Failure(error.errno or 0, "") for name, error in failed.items()}
+
+    def drop_netns(self, wanted: Iterable[str]) -> dict[str, Failure]:
+        """Take names away, all in one go so that the kernel cleans up in bulk."""
+        failed: dict[str, Failure] = {}
+        for name in wanted:
+            self.forget(name)
+            try:
+                namespaces.drop(name)
+            except OSError as error:
+                failed[name] = Failure(error.errno or 0, "")
+        return failed
+
+    def write_files(self, wanted: Sequence[tuple[str, str, str]]) -> list[str | Failure]:
+        """Write files below /proc/sys, each (netns, path, value); gives what stood there before, or why it failed."""
+        before: list[str | Failure] = [""] * len(wanted)
+        by_netns: dict[str, list[int]] = {}
+        for index, (netns, _, _) in enumerate(wanted):
+            by_netns.setdefault(netns, []).append(index)
+
+        def work(netns: str) -> None:
+            for index in by_netns[netns]:
+                _, path, value = wanted[index]
+                try:
+                    before[index] = _read_file(_PROC_SYS + path)
+                    _write_file(_PROC_SYS + path, value)
+                except OSError as error:
+                    before[index] = Failure(error.errno or 0, "")
+
+        namespaces.visit(sorted(by_netns), work)
+        return before
+
+
+def _read_file(path: str) -> str:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 4096).decode().strip()
+    finally:
+        os.close(fd)
+
+
+def _write_file(path: str, value: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value.encode() + b"\n")
+    finally:
+        os.close(fd)
+
+

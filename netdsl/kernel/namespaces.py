@@ -1,0 +1,168 @@
+"""Network namespaces by name (ip-netns(8)'s way: a bind mount under /run/netns).
+
+setns() and unshare() work on a thread: all that has to happen in another namespace is done in bulk by a thread made for
+it, so that the program's own threads never leave theirs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+from typing import TypeVar
+
+from netdsl.errors import KernelError
+
+DIRECTORY = Path("/run/netns")
+_CLONE_NEWNET = 0x40000000
+_MS_BIND, _MS_REC, _MS_SHARED = 4096, 16384, 1 << 20
+_MNT_DETACH = 2
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+T = TypeVar("T")
+
+
+def _check(result: int, what: str) -> None:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), what)
+
+
+def names() -> set[str]:
+    """Names of all network namespaces."""
+    try:
+        return {entry.name for entry in os.scandir(DIRECTORY)}
+    except FileNotFoundError:
+        return set()
+
+
+def in_thread(work: Callable[[], T]) -> T:
+    """Run `work` in a thread of its own, which may change namespaces as it likes."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # handed to the caller below
+            errors.append(error)
+
+    thread = Thread(target=body, daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def open_fd(name: str) -> int:
+    """A descriptor of a named namespace."""
+    try:
+        return os.open(DIRECTORY / name, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise KernelError(f"netns {name} cannot be opened: {error.strerror}", error.errno or 0) from error
+
+
+def enter(name: str) -> None:
+    """Move the calling thread into a named namespace."""
+    fd = open_fd(name)
+    try:
+        _check(_libc.setns(fd, _CLONE_NEWNET), "setns")
+    except OSError as error:
+        why = error.strerror
+        fix = ""
+        if error.errno == errno.EINVAL:
+            why = f"{DIRECTORY / name} is a file that no namespace is mounted on"
+            fix = f"Remove it with: ip netns del {name}"
+        elif error.errno == errno.EPERM:
+            fix = "Run as root, or inside `unshare --user --map-root-user --net --mount`."
+        raise KernelError(f"netns {name} cannot be entered: {why}", error.errno or 0, fix=fix) from error
+    finally:
+        os.close(fd)
+
+
+def visit(wanted: Iterable[str], work: Callable[[str], None]) -> None:
+    """Call `work(name)` inside each of the named namespaces; "" is the program's own and must come first."""
+
+    def body() -> None:
+        for name in wanted:
+            if name:
+                enter(name)
+            work(name)
+
+    in_thread(body)
+
+
+def prepare() -> None:
+    """Make /run/netns a shared mount, as `ip netns add` does, so that names reach other mount namespaces."""
+    try:
+        DIRECTORY.mkdir(mode=0o755, parents=True, exist_ok=True)
+        target = str(DIRECTORY).encode()
+        if _libc.mount(b"", target, b"none", _MS_SHARED | _MS_REC, None) < 0:
+            if ctypes.get_errno() != errno.EINVAL:
+                _check(-1, "mount")
+            _check(_libc.mount(target, target, b"none", _MS_BIND | _MS_REC, None), "mount")
+            _check(_libc.mount(b"", target, b"none", _MS_SHARED | _MS_REC, None), "mount")
+    except OSError as error:
+        raise _no_permission("netns cannot be created", error) from error
+
+
+def make(wanted: Iterable[str], inside: Callable[[str], None]) -> dict[str, OSError]:
+    """Create named namespaces; `inside(name)` runs in each before its name appears. Returns those that failed."""
+    failed: dict[str, OSError] = {}
+
+    def body() -> None:
+        mount = _libc.mount
+        for name in wanted:
+            try:
+                _check(_libc.unshare(_CLONE_NEWNET), "unshare")
+                inside(name)
+                path = DIRECTORY / name
+                os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
+                if mount(b"/proc/thread-self/ns/net", str(path).encode(), b"none", _MS_BIND, None) < 0:
+                    number = ctypes.get_errno()
+                    path.unlink()
+                    raise OSError(number, os.strerror(number), "mount")
+            except OSError as error:
+                failed[name] = error
+
+    in_thread(body)
+    return failed
+
+
+def drop(name: str) -> None:
+    """Take a name away; a namespace that nobody holds then goes, in the kernel's own time."""
+    path = DIRECTORY / name
+    result = _libc.umount2(str(path).encode(), _MNT_DETACH)
+    if result < 0 and ctypes.get_errno() not in (errno.EINVAL, errno.ENOENT):
+        _check(result, "umount2")
+    with suppress(FileNotFoundError):
+        path.unlink()
+
+
+def holders(wanted: Iterable[str]) -> dict[str, list[int]]:
+    """Processes that live in the named namespaces, by pid: they keep them alive when the name is gone."""
+    inodes: dict[tuple[int, int], str] = {}
+    for name in wanted:
+        with suppress(OSError):
+            status = (DIRECTORY / name).stat()
+            inodes[(status.st_dev, status.st_ino)] = name
+    found: dict[str, list[int]] = {}
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            with suppress(OSError):
+                status = os.stat(f"/proc/{entry.name}/ns/net")
+                held = inodes.get((status.st_dev, status.st_ino))
+                if held is not None:
+                    found.setdefault(held, []).append(int(entry.name))
+    return found
+
+
+def _no_permission(what: str, error: OSError) -> KernelError:
+    fix = "Run as root, or inside `unshare --user --map-root-user --net --mount`." if error.errno in (1, 13) else ""
+    return KernelError(f"{what}: {error.strerror}", error.errno or 0, fix=fix)

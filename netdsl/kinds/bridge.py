@@ -1,0 +1,69 @@
+"""Bridge: a software switch (net/bridge/br_netlink.c)."""
+
+from __future__ import annotations
+
+from netdsl.errors import Problem
+from netdsl.kinds.link import Link
+from netdsl.lang.item import Item, Relation, World
+from netdsl.lang.resource import kind, prop
+from netdsl.lang.values import FLAG, FLAG32, clock, u16, u32
+
+PORTS_MOST = 1023
+"""BR_MAX_PORTS less the one that the kernel keeps (find_portno)."""
+
+
+@kind
+class Bridge(Link):
+    """An Ethernet bridge; links become its ports with `master=`."""
+
+    word = "bridge"
+    phase = 20
+    finishes_up = True
+
+    forward_delay: int | None = prop(
+        clock(2, 30), default=None, at="info", number=1, word="forward_delay", unit="seconds", kernel=15,
+        doc="time in the listening and learning states (STP on)",
+    )  # fmt: skip
+    hello_time: int | None = prop(
+        clock(1, 10), default=None, at="info", number=2, word="hello_time", unit="seconds", kernel=2,
+        doc="time between STP hello packets",
+    )  # fmt: skip
+    max_age: int | None = prop(
+        clock(6, 40), default=None, at="info", number=3, word="max_age", unit="seconds", kernel=20,
+        doc="how long an STP message is believed",
+    )  # fmt: skip
+    ageing_time: int | None = prop(
+        clock(0, 1_000_000), default=None, at="info", number=4, word="ageing_time", unit="seconds", kernel=300,
+        doc="how long a learned address is kept",
+    )  # fmt: skip
+    stp: bool | None = prop(
+        FLAG32, default=None, at="info", number=5, word="stp_state 0|1", kernel=False, doc="spanning tree protocol"
+    )
+    priority: int | None = prop(
+        u16(), default=None, at="info", number=6, word="priority", kernel=32768, doc="STP bridge priority"
+    )
+    group_fwd_mask: int | None = prop(
+        u16(), default=None, at="info", number=9, word="group_fwd_mask", kernel=0,
+        doc="which reserved 01:80:c2:00:00:0x groups are forwarded, a bit each",
+    )  # fmt: skip
+    mcast_snooping: bool | None = prop(
+        FLAG, default=None, at="info", number=23, word="mcast_snooping 0|1", kernel=True, doc="IGMP and MLD snooping"
+    )
+    mcast_querier: bool | None = prop(
+        FLAG, default=None, at="info", number=25, word="mcast_querier 0|1", kernel=False, doc="send IGMP and MLD queries"
+    )
+    mcast_hash_max: int | None = prop(
+        u32(1), default=None, at="info", number=27, word="mcast_hash_max", kernel=4096, unit="entries",
+        doc="size of the multicast group table; a power of two",
+    )  # fmt: skip
+
+    @classmethod
+    def relate(cls, item: Item, world: World) -> Relation:
+        """A bridge has a limited number of ports."""
+        ports = world.users(item.key, "master")
+        if ports > PORTS_MOST:
+            yield Problem(
+                f"{item.title} would have {ports} ports; the kernel takes {PORTS_MOST}",
+                item.where,
+                "Put the rest on another bridge and join the two with a veth pair.",
+            )

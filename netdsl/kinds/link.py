@@ -1,0 +1,427 @@
+"""What all links have in common (linux/if_link.h): attributes, ownership mark, bridge port options, encoding.
+
+A kind of link adds its own properties at "info" (IFLA_INFO_DATA) and gives its kernel word; the messages derive from
+that. Bridge port options sit at "port" (IFLA_INFO_SLAVE_DATA) and can be given on whatever link is a port.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from struct import Struct
+from typing import Any, ClassVar
+
+from netdsl import wire
+from netdsl.lang import naming
+from netdsl.lang.declaration import Declaration, current, user_frame
+from netdsl.lang.dump import Dump, Nsid, Scope
+from netdsl.lang.item import Gone, Have, Item
+from netdsl.lang.ops import Env, Op, Send
+from netdsl.lang.resource import DERIVED, Namespace, Property, Resource, argument, kind, prop
+from netdsl.lang.values import BOOL, FLAG, LINK_MAC, check_cidr, reference, text, u16, u32
+from netdsl.kinds.shell import ip, netns_option, option
+
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINKPROP = 16, 17, 18, 108
+IFLA_IFNAME, IFLA_LINK, IFLA_LINKINFO, IFLA_NET_NS_FD, IFLA_EXT_MASK = 3, 5, 18, 28, 29
+IFLA_LINK_NETNSID, IFLA_PROP_LIST, IFLA_ALT_IFNAME = 37, 52, 53
+INFO_KIND, INFO_DATA, INFO_SLAVE_KIND, INFO_SLAVE_DATA = 1, 2, 4, 5
+IFF_UP = 1
+RTEXT_FILTER_SKIP_STATS = 8
+
+_S32 = Struct("=i")
+_NONE, _MINUS = b"\0\0\0\0", b"\xff\xff\xff\xff"
+
+BRIDGE = reference("a Bridge", "bridge")
+
+
+@kind
+class Link(Resource):
+    """An interface. Base of all kinds of links; `Link.get` reads one that netdsl does not manage."""
+
+    family = "link"
+    phase = 20
+    is_link = True
+    check_name = staticmethod(naming.check_ifname)
+
+    mtu: int | None = prop(
+        u32(68, 65535), default=None, at="link", number=4, word="mtu", unit="bytes", kernel=1500,
+        doc="largest packet that the link takes, without its link-layer header",
+    )  # fmt: skip
+    mac: str = prop(
+        LINK_MAC, default=DERIVED, at="link", number=1, word="address", flushes=("neighbor",),
+        doc="MAC address; derived from stack, netns and name unless given",
+    )  # fmt: skip
+    up: bool | None = prop(BOOL, default=True, kernel=False, doc="administrative state")
+    alias: str | None = prop(
+        text(254), default=None, at="late", number=20, word="alias", kernel="", doc="free text kept with the link"
+    )
+    master: Link | None = prop(
+        BRIDGE, default=None, at="link", number=10, word="master", kernel="", gone=Gone.RESET, doc="bridge that the link is a port of"
+    )
+    txqueuelen: int | None = prop(
+        u32(), default=None, at="link", number=13, word="txqueuelen", unit="packets", kernel=1000,
+        doc="length of the transmit queue",
+    )  # fmt: skip
+    group: int | None = prop(u32(), default=None, at="link", number=27, word="group", kernel=0, doc="group number")
+    port_cost: int | None = prop(
+        u32(1, 65535), default=None, at="port", number=3, word="cost", kernel=2, doc="bridge port: STP path cost"
+    )
+    port_priority: int | None = prop(
+        u16(0, 63), default=None, at="port", number=2, word="priority", kernel=32, doc="bridge port: STP priority"
+    )
+    port_hairpin: bool | None = prop(
+        FLAG, default=None, at="port", number=4, word="hairpin", kernel=False,
+        doc="bridge port: send frames back out of the port that they came in by",
+    )  # fmt: skip
+    port_guard: bool | None = prop(
+        FLAG, default=None, at="port", number=5, word="guard", kernel=False, doc="bridge port: drop STP packets"
+    )
+    port_root_block: bool | None = prop(
+        FLAG, default=None, at="port", number=6, word="root_block", kernel=False,
+        doc="bridge port: never let it become the root port",
+    )  # fmt: skip
+    port_learning: bool | None = prop(
+        FLAG, default=None, at="port", number=8, word="learning", kernel=True, doc="bridge port: learn source addresses"
+    )
+    port_flood: bool | None = prop(
+        FLAG, default=None, at="port", number=9, word="flood", kernel=True,
+        doc="bridge port: send it frames to unknown unicast addresses",
+    )  # fmt: skip
+    port_mcast_flood: bool | None = prop(
+        FLAG, default=None, at="port", number=27, word="mcast_flood", kernel=True,
+        doc="bridge port: send it multicast that nobody asked for",
+    )  # fmt: skip
+    port_bcast_flood: bool | None = prop(
+        FLAG, default=None, at="port", number=30, word="bcast_flood", kernel=True, doc="bridge port: send it broadcast"
+    )
+    port_neigh_suppress: bool | None = prop(
+        FLAG, default=None, at="port", number=32, word="neigh_suppress", kernel=False,
+        doc="bridge port: answer ARP and ND from the fdb instead of flooding them",
+    )  # fmt: skip
+    port_isolated: bool | None = prop(
+        FLAG, default=None, at="port", number=33, word="isolated", kernel=False,
+        doc="bridge port: no traffic to other isolated ports",
+    )  # fmt: skip
+    addresses: Sequence[str] = argument(default=())
+
+    _places: ClassVar[Mapping[str, tuple[Property, ...]]] = {}
+
+    @classmethod
+    def get(cls, name: str, netns: Namespace | None = None) -> Link:
+        """A link that exists already and is never managed: something to refer to."""
+        declaration = current()
+        found = Link.__new__(Link)
+        where = netns if netns is not None else declaration.netns
+        found.__dict__.update(
+            cls.defaults, name=name, netns=where, where=user_frame(), component=declaration.component, broken=False
+        )
+        try:
+            naming.check_ifname(name)
+        except ValueError as wrong:
+            found.fault(f"Link.get: {wrong}")
+            return found
+        have = declaration.observer.link(found.netns_name, name)
+        if have is None:
+            found.fault(f"Link.get: there is no link {name!r} in netns {found.netns_name or '(own)'}")
+        found.__dict__.update(have or {})
+        return found
+
+    def complete(self, declaration: Declaration) -> None:
+        """Derive the MAC and declare the addresses."""
+        mine = self.__dict__
+        if mine["mac"] is None and type(self).properties["mac"].at:
+            mine["mac"] = self._chosen_mac(declaration)
+        if mine["addresses"]:
+            self._declare_addresses(mine["addresses"])
+        if mine["master"] is None and any(mine[p.name] is not None for p in self.places()["port"]):
+            self.fault(f"{self.title}: port_* options need a master")
+
+    def _chosen_mac(self, declaration: Declaration) -> str | None:
+        netns = self.netns
+        owned = netns is not None and netns.word == "netns"
+        if self.opts.adopt:
+            have = declaration.observer.link(self.netns_name, self.name)
+            if have is not None:
+                self.__dict__["kept_mac"] = True
+                return str(have["mac"]) if have.get("mac") else None
+        return naming.derived_mac(declaration.stack, self.netns_name, self.name, "" if owned else declaration.host)
+
+    def _declare_addresses(self, addresses: Any) -> None:
+        from netdsl.kinds.address import Address
+
+        if isinstance(addresses, str) or not isinstance(addresses, Sequence):
+            return self.fault(f"{self.title}: addresses must be a list of addresses, not {addresses!r}")
+        for address in addresses:
+            try:
+                check_cidr(address)
+            except ValueError as wrong:
+                self.fault(f"{self.title}: addresses: {wrong}")
+            else:
+                Address(address, dev=self, netns=self.netns, opts=self.opts)
+
+    def props(self) -> dict[str, Any]:
+        """Managed properties; an adopted link keeps its own MAC unless one is given."""
+        found = super().props()
+        if self.__dict__.get("kept_mac"):
+            del found["mac"]
+        return found
+
+    # -- encoding
+
+    @classmethod
+    def places(cls) -> Mapping[str, tuple[Property, ...]]:
+        """Properties by their place in the message."""
+        if "_places" not in cls.__dict__:
+            groups: dict[str, list[Property]] = {"link": [], "info": [], "port": [], "late": [], "": []}
+            for declared in cls.properties.values():
+                groups.setdefault(declared.at, []).append(declared)
+            cls._places = {at: tuple(group) for at, group in groups.items()}
+        return cls._places
+
+    @classmethod
+    def pack(cls, at: str, props: Mapping[str, Any], netns: str, env: Env) -> bytes:
+        """The attributes of one place."""
+        packed = b""
+        for declared in cls.places()[at]:
+            value = props.get(declared.name)
+            if value is None:
+                continue
+            number = declared.number
+            if declared.type.link:
+                value = env.ifindex(netns, value) if value else 0
+            elif declared.number6 and ":" in value:
+                number = declared.number6
+            packed += wire.attr(number, declared.type.pack(value))
+        return packed
+
+    @classmethod
+    def linkinfo(cls, props: Mapping[str, Any], netns: str, env: Env) -> bytes:
+        """IFLA_LINKINFO with the kind and its data."""
+        info = wire.attr(INFO_KIND, (cls.kernel or cls.word).encode())
+        packed = cls.pack("info", props, netns, env)
+        if packed:
+            info += wire.nest(INFO_DATA, packed)
+        return wire.nest(IFLA_LINKINFO, info)
+
+    @classmethod
+    def create(cls, item: Item, env: Env) -> Sequence[Op]:
+        """One RTM_NEWLINK with everything that creation takes, the mark, and what only an existing link takes."""
+        flags = IFF_UP if item.props.get("up") and not cls.finishes_up else 0
+        body = (
+            wire.IFINFO.pack(0, 0, env.ifindex(item.netns, item.name), flags, flags)
+            + wire.attr(IFLA_IFNAME, item.name.encode() + b"\0")
+            + cls.pack("link", item.props, item.netns, env)
+            + cls.linkinfo(item.props, item.netns, env)
+        )
+        return [Send(RTM_NEWLINK, wire.F_CREATE | wire.F_EXCL, body), *cls.adopt(item, env), *cls.late(item, env)]
+
+    kernel: ClassVar[str] = ""
+    """What IFLA_INFO_KIND says, where that is not `word`."""
+    finishes_up: ClassVar[bool] = False
+    """Brought up only when its ports are up: a live bridge floods each port that comes up with the others' chatter."""
+
+    @classmethod
+    def finishes(cls, item: Item) -> bool:
+        """Whether bringing it up is put off."""
+        return cls.finishes_up and bool(item.props.get("up"))
+
+    @classmethod
+    def finish(cls, item: Item, env: Env) -> Sequence[Op]:
+        """Bring it up."""
+        return [Send(RTM_NEWLINK, 0, cls.header(item, env, IFF_UP, IFF_UP))]
+
+    @classmethod
+    def header(cls, item: Item, env: Env, flags: int = 0, change: int = 0) -> bytes:
+        """struct ifinfomsg of an existing link."""
+        return wire.IFINFO.pack(0, 0, env.ifindex(item.netns, item.name), flags, change)
+
+    @classmethod
+    def settle(cls, scopes: Sequence[Scope], nsid: Nsid) -> None:
+        """Work out properties that span several netns, once all have been read."""
+
+    @classmethod
+    def is_ours(cls, item: Item, have: Have, stack: str) -> bool:
+        """The mark, or the ifindex that we chose."""
+        return naming.altname(stack, item.name) in have.marks or have.ifindex == item.extra.get("ifindex")
+
+    @classmethod
+    def adopt(cls, item: Item, env: Env) -> list[Op]:
+        """Write the ownership altname."""
+        return [mark_op(env.ifindex(item.netns, item.name), naming.altname(env.stack, item.name))]
+
+    @classmethod
+    def late(cls, item: Item, env: Env) -> list[Op]:
+        """Attributes that creation ignores: the alias (rtnl_newlink), bridge port options."""
+        attributes = cls.pack("late", item.props, item.netns, env)
+        ops: list[Op] = [Send(RTM_NEWLINK, 0, cls.header(item, env) + attributes)] if attributes else []
+        return [*ops, *cls.port(item, env)]
+
+    @classmethod
+    def port(cls, item: Item, env: Env) -> list[Op]:
+        """Bridge port options."""
+        ops: list[Op] = []
+        port = cls.pack("port", item.props, item.netns, env)
+        if port:
+            ops.append(Send(RTM_NEWLINK, 0, cls.header(item, env) + port_info(port)))
+        return ops
+
+    @classmethod
+    def update(cls, item: Item, changed: Mapping[str, Any], env: Env) -> Sequence[Op]:
+        """Changed attributes in place; the kind's own data with those that the kernel wants sent again."""
+        ops: list[Op] = []
+        attributes = cls.pack("link", changed, item.netns, env) + cls.pack("late", changed, item.netns, env)
+        info = {p.name: changed[p.name] for p in cls.places()["info"] if p.name in changed}
+        if info:
+            resent = {p.name: item.props.get(p.name) for p in cls.places()["info"] if p.resend}
+            attributes += cls.linkinfo({**resent, **info}, item.netns, env)
+        up = changed.get("up")
+        flags, change = (IFF_UP if up else 0, IFF_UP) if up is not None else (0, 0)
+        if attributes or change:
+            ops.append(Send(RTM_NEWLINK, 0, cls.header(item, env, flags, change) + attributes))
+        # A bridge forgets a port's options when the port leaves: after a change of master all are sent again.
+        port = cls.pack("port", {**item.props, **changed} if changed.get("master") else changed, item.netns, env)
+        if port:
+            ops.append(Send(RTM_NEWLINK, 0, cls.header(item, env) + port_info(port)))
+        return ops
+
+    @classmethod
+    def delete(cls, item: Item, env: Env) -> Sequence[Op]:
+        """RTM_DELLINK by ifindex."""
+        return [Send(RTM_DELLINK, 0, cls.header(item, env))]
+
+    # -- the same in words
+
+    @classmethod
+    def words(cls, at: str, props: Mapping[str, Any]) -> str:
+        """The options of one place as `ip` takes them."""
+        return "".join(
+            option(p.word, props[p.name]) for p in cls.places()[at] if props.get(p.name) is not None
+        )
+
+    @classmethod
+    def commands(cls, action: str, item: Item, changed: Mapping[str, Any], env: Env) -> Sequence[str]:
+        """`ip link` commands."""
+        if action == "delete":
+            return [ip(item.netns, f"link del dev {item.name}")]
+        if action == "finish":
+            return [ip(item.netns, f"link set dev {item.name} up")]
+        if action == "create":
+            return [*cls.add_command(item, env), *cls.set_commands(item, item.props, created=True)]
+        info = {p.name: changed[p.name] for p in cls.places()["info"] if p.name in changed}
+        found = list(cls.set_commands(item, changed, created=False))
+        if info:
+            found.insert(0, ip(item.netns, f"link set dev {item.name} type {cls.word}{cls.words('info', changed)}"))
+        return found
+
+    @classmethod
+    def add_command(cls, item: Item, env: Env) -> list[str]:
+        """`ip link add`; options of the link stand before its type."""
+        props = {k: v for k, v in item.props.items() if k != "master"}
+        words = f"link add name {item.name}{cls.words('link', props)} type {cls.word}{cls.words('info', props)}"
+        return [ip(item.netns, words)]
+
+    @classmethod
+    def set_commands(cls, item: Item, props: Mapping[str, Any], *, created: bool) -> Iterator[str]:
+        """`ip link set` for what `add` does not take (after creation) or for changed properties."""
+        words = "" if created else cls.words("link", {k: v for k, v in props.items() if k != "master"})
+        words += cls.words("late", props)
+        if "master" in props:
+            words += f" master {props['master']}" if props["master"] else " nomaster"
+        if props.get("up") is not None and not (created and (cls.finishes_up or not props["up"])):
+            words += " up" if props["up"] else " down"
+        if words:
+            yield ip(item.netns, f"link set dev {item.name}{words}")
+        port = cls.words("port", props)
+        if port:
+            yield f"bridge {netns_option(item.netns)}link set dev {item.name}{port}"
+
+
+def mark_op(ifindex: int, altname: str) -> Op:
+    """RTM_NEWLINKPROP that adds an altname."""
+    names = wire.nest(IFLA_PROP_LIST, wire.attr(IFLA_ALT_IFNAME, altname.encode() + b"\0"))
+    flags = wire.F_CREATE | wire.F_EXCL | wire.F_APPEND
+    return Send(RTM_NEWLINKPROP, flags, wire.IFINFO.pack(0, 0, ifindex, 0, 0) + names)
+
+
+def port_info(packed: bytes) -> bytes:
+    """IFLA_LINKINFO with a bridge port's options."""
+    return wire.nest(IFLA_LINKINFO, wire.attr(INFO_SLAVE_KIND, b"bridge") + wire.nest(INFO_SLAVE_DATA, packed))
+
+
+# -- decoding
+
+
+def read_link(buffer: bytes, start: int, end: int, scope: Scope) -> None:
+    """One RTM_NEWLINK of a dump."""
+    _, _, ifindex, flags, _ = wire.IFINFO.unpack_from(buffer, start)
+    found = wire.attrs(buffer, start + 16, end)
+    name = found[IFLA_IFNAME][:-1].decode("utf-8", "replace")
+    scope.links[ifindex] = name
+    info = wire.attrs(found[IFLA_LINKINFO], 0, len(found[IFLA_LINKINFO])) if IFLA_LINKINFO in found else {}
+    word = wire.text(info[INFO_KIND]) if INFO_KIND in info else "loopback" if ifindex == 1 else "device"
+    key = ("link", scope.netns, name)
+    props: dict[str, Any] = {}
+    marks: tuple[str, ...] = ()
+    if IFLA_PROP_LIST in found:
+        marks = tuple(wire.text(v) for n, v in wire.attr_list(found[IFLA_PROP_LIST]) if n == IFLA_ALT_IFNAME)
+    names = scope.interest.get(key)
+    if names is not None:
+        cls = LINK_KINDS.get(word, Link)
+        for declared in cls.properties.values():
+            if declared.name in names:
+                props[declared.name] = _value(declared, found, info, flags)
+        if word == "veth":
+            props["iflink"] = wire.U32.unpack(found.get(IFLA_LINK, _NONE))[0]
+            props["link_nsid"] = _S32.unpack(found.get(IFLA_LINK_NETNSID, _MINUS))[0]
+    scope.found[key] = Have(word, props, ifindex, marks)
+
+
+def _value(declared: Property, found: Mapping[int, bytes], info: dict[Any, Any], flags: int) -> Any:
+    at = declared.at
+    if at in ("link", "late"):
+        place = found
+    elif at == "info":
+        place = _nested(info, INFO_DATA)
+    elif at == "port":
+        place = _nested(info, INFO_SLAVE_DATA) if info.get(INFO_SLAVE_KIND, b"")[:6] == b"bridge" else {}
+    else:
+        return bool(flags & IFF_UP) if declared.name == "up" else None
+    payload = place.get(declared.number)
+    if payload is None and declared.number6:
+        payload = place.get(declared.number6)
+    if payload is None:
+        return "" if declared.type.link else declared.kernel if at == "late" else None
+    return declared.type.unpack(payload)
+
+
+def _nested(info: dict[Any, Any], number: int) -> Mapping[int, bytes]:
+    """The attributes inside one of IFLA_LINKINFO's, parsed once."""
+    parsed: Mapping[int, bytes] | None = info.get(("parsed", number))
+    if parsed is None:
+        payload = info.get(number, b"")
+        parsed = info[("parsed", number)] = wire.attrs(payload, 0, len(payload))
+    return parsed
+
+
+def settle(scopes: Sequence[Scope], nsid: Nsid) -> None:
+    """Turn ifindexes in properties into names once all links are known; let each kind look across netns."""
+    for scope in scopes:
+        for key, have in scope.found.items():
+            if key[0] == "link" and have.props:
+                for word, _ in LINK_KINDS.get(have.kind, Link).references:
+                    if have.props.get(word):
+                        have.props[word] = scope.links.get(have.props[word], "")
+    for cls in LINK_KINDS.values():
+        cls.settle(scopes, nsid)
+
+
+LINK_KINDS: dict[str, type[Link]] = {}
+"""Kernel word -> class, filled by kinds/__init__ from its list."""
+
+LINKS = Dump(
+    "links",
+    RTM_GETLINK,
+    lambda scope: wire.IFINFO.pack(0, 0, 0, 0, 0) + wire.attr_u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS),
+    read_link,
+    settle,
+)
+Link.dumps = (LINKS,)

@@ -1,0 +1,232 @@
+"""Route: an entry of a routing table (net/ipv4/fib_frontend.c, net/ipv6/route.c; rtnetlink(7))."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from struct import Struct
+from typing import Any
+
+from netdsl import wire
+from netdsl.errors import Problem
+from netdsl.kinds.link import Link
+from netdsl.kinds.shell import ip
+from netdsl.lang.declaration import Declaration
+from netdsl.lang.dump import Dump, Scope
+from netdsl.lang.item import Gone, Have, Item, Key, Need, Relation, World
+from netdsl.lang.ops import Env, Op, Send
+from netdsl.lang.resource import Resource, kind, prop
+from netdsl.lang.values import BOOL, IP, NETWORK, choice, is_v6, network_of, pack_ip, reference, u32, unpack_ip
+
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_TABLE, RTA_VIA = 1, 4, 5, 6, 7, 15, 18
+RTNH_F_ONLINK = 4
+RTM_F_CLONED = 0x200
+RT_TABLE_MAIN = 254
+AF_UNSPEC, AF_INET, AF_INET6 = 0, 2, 10
+PROTOCOL = 78
+"""Our mark on routes: the number in rtm_protocol, which nothing in rt_protos uses."""
+
+TYPES = {"unicast": 1, "blackhole": 6, "unreachable": 7, "prohibit": 8}
+_TYPE_NAMES = {number: name for name, number in TYPES.items()}
+SCOPES = {"global": 0, "site": 200, "link": 253, "host": 254}
+_SCOPE_NAMES = {number: name for name, number in SCOPES.items()}
+_RTMSG = Struct("=BBBBBBBBI")
+
+
+@kind
+class Route(Resource):
+    """A route; its name is free text. The kernel knows it by table, destination and metric."""
+
+    word = "route"
+    family = "route"
+    phase = 70
+
+    dst: str = prop(NETWORK, word="to", doc='destination network in CIDR form; "default" is 0.0.0.0/0')
+    via: str | None = prop(IP, default=None, word="via", doc="gateway; on-link, or `onlink` must be set")
+    dev: Link | None = prop(reference("a link"), default=None, word="dev", doc="outgoing link")
+    onlink: bool | None = prop(
+        BOOL, default=None, kernel=False, doc="take the gateway to be reachable on `dev` without looking"
+    )
+    src: str | None = prop(IP, default=None, word="src", doc="source address of packets that have none yet")
+    metric: int | None = prop(
+        u32(), default=None, word="metric", doc="preference, lower first; absent: 0 in IPv4, 1024 in IPv6"
+    )
+    table: int = prop(u32(1), default=RT_TABLE_MAIN, word="table", doc="routing table; 254 is main")
+    type: str = prop(choice(*TYPES), default="unicast", doc="what happens to packets")
+    scope: str | None = prop(
+        choice(*SCOPES), default=None, word="scope", doc="IPv4: distance; absent: link without gateway, else global"
+    )
+
+    def complete(self, declaration: Declaration) -> None:
+        """Check that the parts fit together."""
+        given = {"via": self.via, "dev": self.dev, "onlink": self.onlink}
+        extra = [word for word, value in given.items() if value]
+        if self.type != "unicast" and extra:
+            self.fault(f"{self.title}: a {self.type} route has no {extra[0]}")
+        if self.type == "unicast" and self.via is None and self.dev is None:
+            self.fault(f"{self.title}: via or dev is required")
+        for word, address in (("via", self.via), ("src", self.src)):
+            if address is not None and is_v6(address) != is_v6(self.dst):
+                self.fault(f"{self.title}: {word} {address} is not of the address family of {self.dst}")
+        if self.onlink and self.dev is None:
+            self.fault(f"{self.title}: onlink needs dev")
+        if self.scope is not None and is_v6(self.dst):
+            self.fault(f"{self.title}: scope is for IPv4 only")
+        if self.__dict__["metric"] is None:
+            self.__dict__["metric"] = 1024 if is_v6(self.dst) else 0
+        elif self.metric == 0 and is_v6(self.dst):
+            self.__dict__["metric"] = 1024
+
+    @classmethod
+    def identity(cls, netns: str, name: str, props: Mapping[str, Any]) -> Key:
+        """Table, destination, metric."""
+        return ("route", netns, props["table"], props["dst"], props["metric"])
+
+    @classmethod
+    def relate(cls, item: Item, world: World) -> Relation:
+        """The gateway must be on-link: what makes it so has to be there first, and its link takes the route along."""
+        via = item.props.get("via")
+        if via is None or item.props.get("onlink"):
+            return
+        dev = item.props.get("dev")
+        if is_v6(via) and network_of("fe80::/10").holds(via):
+            if dev is None:
+                yield Problem(f"{item.title}: a link-local gateway needs dev", item.where)
+            return
+        for family, word in (("address", "address"), ("route", "dst")):
+            for key, props in world.inside(item.netns, family):
+                link = props.get("dev")
+                if (dev is not None and link != dev) or key == item.key or props.get("via"):
+                    continue
+                if network_of(props[word]).holds(via):
+                    yield Need(key, Gone.STAY)
+                    if dev is None and link:
+                        yield Need(("link", item.netns, link), Gone.VANISH)
+                    return
+        beside = f" of {dev}" if dev else ""
+        yield Problem(
+            f"{item.title}: gateway {via} is in no connected network{beside}",
+            item.where,
+            "Give the link an address in the gateway's network, or set onlink=True with dev=...",
+        )
+
+    @classmethod
+    def falls_with(cls, item: Item, lost: Item) -> bool:
+        """Losing an IPv4 address can take the link's routes along (fib_del_ifaddr, fib_disable_ip)."""
+        return (
+            lost.key[0] == "address"
+            and lost.netns == item.netns
+            and is_v6(lost.props["address"]) == is_v6(item.props["dst"])
+            and lost.props["dev"] == item.props.get("dev", lost.props["dev"])
+        )
+
+    @classmethod
+    def create(cls, item: Item, env: Env) -> Sequence[Op]:
+        """RTM_NEWROUTE."""
+        return [Send(RTM_NEWROUTE, wire.F_CREATE | wire.F_EXCL, cls._body(item, env))]
+
+    @classmethod
+    def update(cls, item: Item, changed: Mapping[str, Any], env: Env) -> Sequence[Op]:
+        """RTM_NEWROUTE that replaces the one of the same identity."""
+        return [Send(RTM_NEWROUTE, wire.F_CREATE | wire.F_REPLACE, cls._body(item, env))]
+
+    @classmethod
+    def delete(cls, item: Item, env: Env) -> Sequence[Op]:
+        """RTM_DELROUTE with every key, so that a twin with another next hop stays."""
+        return [Send(RTM_DELROUTE, 0, cls._body(item, env))]
+
+    @classmethod
+    def _body(cls, item: Item, env: Env) -> bytes:
+        props = item.props
+        address, _, length = props["dst"].partition("/")
+        packed = pack_ip(address)
+        v4 = len(packed) == 4
+        via, dev, table, metric = props.get("via"), props.get("dev"), props["table"], props["metric"]
+        kind_of = props["type"]
+        scope = SCOPES[props.get("scope") or ("link" if v4 and via is None and kind_of == "unicast" else "global")]
+        header = _RTMSG.pack(
+            AF_INET if v4 else AF_INET6,
+            int(length),
+            0,
+            0,
+            table if table < 256 else 0,
+            PROTOCOL,
+            scope,
+            TYPES[kind_of],
+            RTNH_F_ONLINK if props.get("onlink") else 0,
+        )
+        body = header + (wire.attr(RTA_DST, packed) if length != "0" else b"")
+        if table >= 256:
+            body += wire.attr_u32(RTA_TABLE, table)
+        if via is not None:
+            body += wire.attr(RTA_GATEWAY, pack_ip(via))
+        if dev is not None:
+            body += wire.attr_u32(RTA_OIF, env.ifindex(item.netns, dev))
+        if props.get("src") is not None:
+            body += wire.attr(RTA_PREFSRC, pack_ip(props["src"]))
+        if metric != (0 if v4 else 1024):
+            body += wire.attr_u32(RTA_PRIORITY, metric)
+        return body
+
+    @classmethod
+    def commands(cls, action: str, item: Item, changed: Mapping[str, Any], env: Env) -> Sequence[str]:
+        """`ip route`."""
+        if action == "finish":
+            return []
+        props = item.props
+        verb = {"create": "add", "update": "replace", "delete": "del"}[action]
+        words = f"{'-6 ' if is_v6(props['dst']) else ''}route {verb} "
+        words += f"{props['type']} " if props["type"] != "unicast" else ""
+        words += props["dst"]
+        for word in ("via", "dev", "src", "metric", "table", "scope"):
+            if props.get(word) and not (word == "table" and props[word] == RT_TABLE_MAIN):
+                words += f" {word} {props[word]}"
+        words += " onlink" if props.get("onlink") else ""
+        return [ip(item.netns, words + f" proto {PROTOCOL}")]
+
+
+def _body(scope: Scope) -> bytes | None:
+    keys = [key for key in scope.interest if key[0] == "route"]
+    if not keys:
+        return None
+    family = AF_UNSPEC if any(is_v6(key[3]) for key in keys) else AF_INET
+    table = RT_TABLE_MAIN if all(key[2] == RT_TABLE_MAIN for key in keys) else 0
+    return _RTMSG.pack(family, 0, 0, 0, table, 0, 0, 0, 0)
+
+
+def _read(buffer: bytes, start: int, end: int, scope: Scope) -> None:
+    family, length, _, tos, table, protocol, number, type_number, flags = _RTMSG.unpack_from(buffer, start)
+    if type_number not in _TYPE_NAMES or flags & RTM_F_CLONED or tos or family not in (AF_INET, AF_INET6):
+        return
+    found = wire.attrs(buffer, start + 12, end)
+    if RTA_TABLE in found:
+        table = wire.U32.unpack(found[RTA_TABLE])[0]
+    address = unpack_ip(found[RTA_DST]) if RTA_DST in found else "0.0.0.0" if family == AF_INET else "::"
+    via = found.get(RTA_GATEWAY)
+    if via is None and RTA_VIA in found:
+        via = found[RTA_VIA][2:]
+    metric = wire.U32.unpack(found[RTA_PRIORITY])[0] if RTA_PRIORITY in found else 0
+    dev = scope.links.get(wire.U32.unpack(found[RTA_OIF])[0], "") if RTA_OIF in found else None
+    dst = f"{address}/{length}"
+    props = {
+        "dst": dst,
+        "via": unpack_ip(via) if via is not None else None,
+        "dev": None if type_number != 1 else dev,
+        "onlink": bool(flags & RTNH_F_ONLINK),
+        "src": unpack_ip(found[RTA_PREFSRC]) if RTA_PREFSRC in found else None,
+        "metric": metric,
+        "table": table,
+        "type": _TYPE_NAMES[type_number],
+        "scope": _SCOPE_NAMES.get(number, str(number)),
+        "protocol": protocol,
+    }
+    key = ("route", scope.netns, table, dst, metric)
+    first = scope.found.get(key)
+    if first is not None:
+        first.twins += (props,)
+    else:
+        scope.found[key] = Have("route", props)
+
+
+ROUTES = Dump("routes", RTM_GETROUTE, _body, _read)
+Route.dumps = (ROUTES,)

@@ -1,0 +1,40 @@
+"""Words of the equivalent `ip`, `bridge` and `sysctl` commands."""
+
+from __future__ import annotations
+
+from shlex import quote
+from typing import Any
+
+
+def netns_option(netns: str) -> str:
+    """`-n NETNS `, or nothing for the namespace that the command runs in."""
+    return f"-n {quote(netns)} " if netns else ""
+
+
+def ip(netns: str, words: str) -> str:
+    """An `ip` command in a netns."""
+    return f"ip {netns_option(netns)}{words}"
+
+
+def inside(netns: str, command: str) -> str:
+    """Any command in a netns."""
+    return f"ip netns exec {quote(netns)} {command}" if netns else command
+
+
+def option(word: str, value: Any) -> str:
+    """One option with a space in front.
+
+    A word "[no]x" is a flag, "x 0|1" takes a digit, another boolean on or off. Without a word there is no option.
+
+    >>> option("[no]learning", False), option("stp_state 0|1", True), option("hairpin", True), option("mtu", 1400)
+    (' nolearning', ' stp_state 1', ' hairpin on', ' mtu 1400')
+    """
+    if not word:
+        return ""
+    if word.startswith("[no]"):
+        return f" {'' if value else 'no'}{word[4:]}"
+    if word.endswith(" 0|1"):
+        return f" {word[:-4]} {int(value)}"
+    if isinstance(value, bool):
+        return f" {word} {'on' if value else 'off'}"
+    return f" {word} {quote(str(value))}"

@@ -1,0 +1,1 @@
+"""Declaring: stacks, components, resources, values and names. Pure."""

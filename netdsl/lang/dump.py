@@ -1,0 +1,63 @@
+"""What a kind says about looking at the kernel: which dump shows its objects, and how a message is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeAlias
+
+import attrs
+
+from netdsl.lang.item import Have, Key
+
+Interest: TypeAlias = Mapping[Key, Collection[str]]
+"""Identities that somebody wants to compare, with the names of the properties to read."""
+
+Nsid: TypeAlias = Callable[[str, str], int]
+"""The id by which one netns knows another (RTM_GETNSID), or -1."""
+
+
+@attrs.define(slots=True, eq=False)
+class Scope:
+    """One netns while it is read.
+
+    netns     its name
+    interest  what to decode beyond the bare identity
+    links     ifindex -> name, filled by the link dump, which comes first
+    found     what was seen
+    """
+
+    netns: str
+    interest: Interest
+    links: dict[int, str] = attrs.field(factory=dict)
+    found: dict[Key, Have] = attrs.field(factory=dict)
+
+
+@attrs.frozen(eq=False)
+class Dump:
+    """One dump request.
+
+    name      for messages and counters
+    request   message type (RTM_GET*)
+    body      request body for a scope (filters by what is of interest), or None where nothing is
+    read      decodes one reply (buffer, start and end of its body) into the scope
+    settle    called once when all netns have been read, for what spans several of them
+    """
+
+    name: str
+    request: int
+    body: Callable[[Scope], bytes | None]
+    read: Callable[[bytes, int, int, Scope], None]
+    settle: Callable[[Sequence[Scope], Nsid], None] | None = None
+
+
+@attrs.frozen(eq=False)
+class Files:
+    """Files below /proc/sys to read.
+
+    paths  which, for a scope: identity and path
+    read   takes one file's content into the scope
+    """
+
+    name: str
+    paths: Callable[[Scope], list[tuple[Key, str]]]
+    read: Callable[[Key, str, Scope], None]

@@ -1,0 +1,68 @@
+"""Names: what is allowed, and how names, MACs and marks are derived."""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+from typing import Any
+
+STACK_NAME = re.compile(r"[a-z0-9_-]{1,64}")
+COMPONENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_NETNS_NAME = re.compile(r"[^/\s\x00-\x1f\x7f]{1,255}")
+_BAD_IN_IFNAME = re.compile(r"[/:\s\x00-\x1f\x7f]")
+
+IFNAMSIZ = 15
+"""Longest interface name in bytes (linux/if.h counts the NUL: 16)."""
+
+ALTNAME_LONGEST = 127
+"""Longest altname in bytes (ALTIFNAMSIZ less the NUL)."""
+
+MARK = "netdsl"
+
+
+def check_ifname(value: Any) -> str:
+    """An interface name that the kernel takes (dev_valid_name)."""
+    if not isinstance(value, str):
+        raise ValueError(f"an interface name must be a string, not {value!r}")
+    if len(value.encode()) > IFNAMSIZ:
+        raise ValueError(f"an interface name has at most {IFNAMSIZ} bytes; {value!r} has {len(value.encode())}")
+    if not value or value in (".", "..") or _BAD_IN_IFNAME.search(value) or "%" in value:
+        raise ValueError(f"{value!r} is no interface name: it must not be empty, '.', '..' or hold '/', ':', '%' or space")
+    return value
+
+
+def check_netns(value: Any) -> str:
+    """A netns name: a file name under /run/netns."""
+    if not isinstance(value, str) or not _NETNS_NAME.fullmatch(value) or value in (".", ".."):
+        raise ValueError(f"{value!r} is no netns name: it must be a file name without '/' and space")
+    return value
+
+
+def check_text(value: Any) -> str:
+    """A free logical name."""
+    if not isinstance(value, str) or not value or any(ord(c) < 32 for c in value) or "::" in value:
+        raise ValueError(f"{value!r} is no name: it must be a string without control characters and '::'")
+    return value
+
+
+def derived_mac(stack: str, netns: str, ifname: str, host: str = "") -> str:
+    """A stable unicast, locally administered MAC address.
+
+    `host` is given outside netns that the stack owns, so that one stack on two machines does not repeat itself.
+    """
+    digest = bytearray(blake2b(f"{stack}\0{netns}\0{ifname}\0{host}".encode(), digest_size=6).digest())
+    digest[0] = (digest[0] & 0xFC) | 0x02
+    return digest.hex(":")
+
+
+def altname(stack: str, ifname: str) -> str:
+    """The altname that marks a link as a stack's own; hashed where it would be too long."""
+    name = f"{MARK}:{stack}:{ifname}"
+    if len(name.encode()) > ALTNAME_LONGEST:
+        name = f"{MARK}:{blake2b(name.encode(), digest_size=16).hexdigest()}"
+    return name
+
+
+def urn(component: str, netns: str, kind: str, name: str) -> str:
+    """The logical name of a resource in its stack: component path, netns, kind and name."""
+    return f"{component}::{netns}::{kind}::{name}"

@@ -1,0 +1,55 @@
+"""What a kind asks of the kernel: plain descriptions of operations; `kernel/` carries them out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol, TypeAlias
+
+from netdsl.lang.item import Item, Key
+
+
+class Send(NamedTuple):
+    """One rtnetlink message in the item's netns: type, flags beyond REQUEST, body."""
+
+    kind: int
+    flags: int
+    body: bytes
+
+
+class WriteSysctl(NamedTuple):
+    """Write a value below /proc/sys in the item's netns."""
+
+    path: str
+    value: str
+
+
+class MakeNetns(NamedTuple):
+    """Create a named netns whose lo carries the mark before its name appears."""
+
+    name: str
+    mark: str
+
+
+class DropNetns(NamedTuple):
+    """Take a netns' name away; the kernel frees it when nobody holds it."""
+
+    name: str
+
+
+Op: TypeAlias = Send | WriteSysctl | MakeNetns | DropNetns
+
+
+class Env(Protocol):
+    """What a kind may ask while it encodes."""
+
+    @property
+    def stack(self) -> str:
+        """The stack's name, for marks."""
+
+    def ifindex(self, netns: str, name: str) -> int:
+        """Of a link that exists or that this plan creates. LookupError when there is none."""
+
+    def netns_fd(self, netns: str) -> int:
+        """An open descriptor of a netns; valid until the batch is sent."""
+
+    def item(self, key: Key) -> Item:
+        """The planned (else the recorded) item of a kernel identity."""

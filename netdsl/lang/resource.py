@@ -1,0 +1,369 @@
+"""Resources: how a kind declares its properties, and what a constructor does with what the user wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, dataclass_transform
+
+import attrs
+
+from netdsl.errors import joined
+from netdsl.lang import naming
+from netdsl.lang.declaration import Declaration, current, user_frame
+from netdsl.lang.item import DEFAULT_OPTS, Gone, Have, Item, Key, Need, Opts, Props, Relation, World
+from netdsl.lang.values import ValueType
+
+if TYPE_CHECKING:
+    from netdsl.lang.dump import Dump, Files
+    from netdsl.lang.ops import Env, Op
+
+_REQUIRED: Any = object()
+DERIVED: Any = None
+"""The default of a property whose value netdsl chooses."""
+
+
+@attrs.frozen
+class Property:
+    """Everything about one property; it stands nowhere else.
+
+    name, type, doc, unit
+    at, number   where it is in the kernel's message and under which attribute number
+    number6      the attribute's number when the value is IPv6, where that differs
+    word         what `ip` calls it
+    kernel       the value that the kernel gives it on creation (None: it depends)
+    replace      a change needs a new object
+    flushes      kinds whose objects on this link the kernel drops when it changes
+    gone         what happens to this object when the one that the property refers to is deleted
+    resend       on a change of any property of the same place this one has to be sent again
+    init         whether the constructor takes it; else the kind derives it
+    """
+
+    name: str
+    type: ValueType
+    doc: str
+    unit: str = ""
+    at: str = ""
+    number: int = 0
+    number6: int = 0
+    word: str = ""
+    kernel: Any = None
+    replace: bool = False
+    flushes: tuple[str, ...] = ()
+    gone: Gone = Gone.VANISH
+    resend: bool = False
+    init: bool = True
+    required: bool = False
+    default: Any = None
+
+
+def prop(
+    type: ValueType,
+    *,
+    doc: str,
+    default: Any = _REQUIRED,
+    kw_only: bool = True,
+    unit: str = "",
+    at: str = "",
+    number: int = 0,
+    number6: int = 0,
+    word: str = "",
+    kernel: Any = None,
+    replace: bool = False,
+    flushes: tuple[str, ...] = (),
+    gone: Gone = Gone.VANISH,
+    resend: bool = False,
+    init: bool = True,
+) -> Any:
+    """Declare a property of a kind. Without `default` it is required; a default of None means "not managed"."""
+    given = {k: v for k, v in locals().items() if k not in ("default", "kw_only")}
+    required = default is _REQUIRED and init
+    default = None if default is _REQUIRED else default
+    return attrs.field(
+        default=default,
+        metadata={"property": {**given, "required": required, "default": default}},
+    )
+
+
+def argument(*, default: Any = _REQUIRED, kw_only: bool = True) -> Any:
+    """Declare a constructor argument that is no property of the kernel's object (a name, a short form)."""
+    required = default is _REQUIRED
+    return attrs.field(default=None if required else default, metadata={"argument": required})
+
+
+_Class = TypeVar("_Class", bound="type[Resource]")
+
+
+@dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(prop, argument))
+def kind(cls: _Class) -> _Class:
+    """Make an attrs class of a kind and index its properties."""
+    made = attrs.define(slots=False, init=False, eq=False, repr=False)(cls)
+    fields = attrs.fields(made)
+    made.properties = {
+        f.name: Property(name=f.name, **f.metadata["property"]) for f in fields if "property" in f.metadata
+    }
+    made.arguments = frozenset(f.name for f in fields if "argument" in f.metadata) - {"name"}
+    made.defaults = {f.name: f.default for f in fields if f.default is not attrs.NOTHING}
+    made.managed = tuple((p.name, p.type.link) for p in made.properties.values())
+    made.required = tuple(p.name for p in made.properties.values() if p.required)
+    made.references = tuple((p.name, p.gone) for p in made.properties.values() if p.type.link)
+    return made
+
+
+@kind
+class Resource:
+    """The base of all kinds: name, netns and options, and the interface through which the engine knows a kind.
+
+    name   the kernel's name, unless the kind says otherwise
+    netns  the network namespace; absent: the one of the enclosing `with`, else the one that netdsl runs in
+    """
+
+    name: str = argument(kw_only=False)
+    netns: Namespace | None = argument(default=None)
+    opts: Opts = argument(default=DEFAULT_OPTS)
+
+    word: ClassVar[str] = ""
+    """The kernel's word for the kind, as state and plans write it."""
+    family: ClassVar[str] = ""
+    """First part of the kernel identity; kinds of one family cannot share an identity."""
+    phase: ClassVar[int] = 0
+    """Kinds of a lower phase are sent first where nothing else decides: links before addresses before routes."""
+    is_link: ClassVar[bool] = False
+    properties: ClassVar[Mapping[str, Property]] = {}
+    arguments: ClassVar[frozenset[str]] = frozenset()
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    managed: ClassVar[tuple[tuple[str, bool], ...]] = ()
+    required: ClassVar[tuple[str, ...]] = ()
+    references: ClassVar[tuple[tuple[str, Gone], ...]] = ()
+    dumps: ClassVar[tuple[Dump | Files, ...]] = ()
+    """The dumps that show objects of this kind."""
+    preexisting: ClassVar[bool] = False
+    """The kernel always has the object: creating sets it, deleting restores it, and finding it is no conflict."""
+    check_name: ClassVar[Any] = staticmethod(naming.check_text)
+
+    if not TYPE_CHECKING:
+
+        def __init__(self, name: Any = _REQUIRED, /, **given: Any) -> None:
+            self._declare(current(), name, given)
+
+    def _declare(self, declaration: Declaration, name: Any, given: dict[str, Any]) -> None:
+        """Check everything that the user wrote, record what is wrong, and take part in the declaration."""
+        cls = type(self)
+        mine = self.__dict__
+        mine.update(cls.defaults)
+        mine["where"] = user_frame()
+        mine["component"] = declaration.component
+        mine["broken"] = False
+        if name is _REQUIRED:
+            name = given.pop("name", _REQUIRED)
+        if name is _REQUIRED:
+            mine["name"] = ""
+            return self.fault(f"{cls.__name__} needs a name as its first argument")
+        mine["name"] = name
+        try:
+            mine["name"] = cls.check_name(name)
+        except ValueError as wrong:
+            self.fault(f"{cls.__name__}: {wrong}")
+        properties = cls.properties
+        for word, value in given.items():
+            declared = properties.get(word)
+            if declared is not None and declared.init:
+                if value is not None:
+                    try:
+                        value = declared.type.check(value)
+                    except ValueError as wrong:
+                        self.fault(f"{self.title}: {word} {wrong}")
+                        continue
+                mine[word] = value
+            elif word in cls.arguments:
+                mine[word] = value
+            else:
+                self._unknown(word)
+        for word in cls.required:
+            if mine[word] is None and (word not in given or given[word] is None):
+                self.fault(f"{self.title}: {word}= is required: {properties[word].doc}")
+        self._place(declaration)
+        declaration.add(self)
+        if not mine["broken"]:
+            self.complete(declaration)
+
+    def _place(self, declaration: Declaration) -> None:
+        """Settle the netns and check that references stay inside it."""
+        mine = self.__dict__
+        if mine["netns"] is None:
+            mine["netns"] = declaration.netns or self.inherited_netns()
+        elif not isinstance(mine["netns"], Namespace):
+            self.fault(f"{self.title}: netns must be a Netns, not {mine['netns']!r}")
+            mine["netns"] = None
+        if not isinstance(mine["opts"], Opts):
+            self.fault(f"{self.title}: opts must be Opts(...), not {mine['opts']!r}")
+            mine["opts"] = DEFAULT_OPTS
+        for word, _ in type(self).references:
+            other = mine[word]
+            if other is not None and other.netns_name != self.netns_name:
+                self.fault(
+                    f"{self.title}: {word} {other.name!r} is in {_inside(other.netns_name)}, "
+                    f"not in {_inside(self.netns_name)}"
+                )
+
+    def inherited_netns(self) -> Namespace | None:
+        """The netns of the link that the object sits on, so that `dev=` alone is enough."""
+        for word, _ in type(self).references:
+            other = self.__dict__[word]
+            if other is not None:
+                inherited: Namespace | None = other.netns
+                return inherited
+        return None
+
+    def _unknown(self, word: str) -> None:
+        known = sorted([*(p.name for p in type(self).properties.values() if p.init), *type(self).arguments])
+        self.fault(f"{self.title} has no property {word!r}", fix=f"It has {joined(known)}.")
+
+    def complete(self, declaration: Declaration) -> None:
+        """Check properties against each other, derive values, and declare what short forms stand for."""
+
+    def finished(self) -> None:
+        """Called when the stack function has returned: check what only its end shows."""
+
+    def fault(self, what: str, fix: str = "") -> None:
+        """Record a mistake of the user's at this resource (outside a stack: raise it)."""
+        self.__dict__["broken"] = True
+        current().fault(what, self.__dict__["where"], fix)
+
+    # -- what others ask of a declared resource
+
+    @property
+    def where(self) -> str:
+        """file:line of the program."""
+        return str(self.__dict__["where"])
+
+    @property
+    def title(self) -> str:
+        """How messages name it."""
+        return f"{type(self).__name__} {self.name!r}"
+
+    @property
+    def netns_name(self) -> str:
+        """The kernel's name of the netns; "" is the one that netdsl runs in."""
+        return self.netns.name if self.netns is not None else ""
+
+    @property
+    def logical_name(self) -> str:
+        """Unique per component, netns and kind."""
+        return str(self.name)
+
+    @property
+    def urn(self) -> str:
+        """The logical name in the stack."""
+        return naming.urn(self.__dict__["component"], self.netns_name, self.word, self.logical_name)
+
+    def props(self) -> Props:
+        """Managed properties in normal form."""
+        mine = self.__dict__
+        return {
+            word: mine[word].name if is_link else mine[word]
+            for word, is_link in type(self).managed
+            if mine[word] is not None
+        }
+
+    def item(self) -> Item:
+        """This resource for the engine."""
+        cls, mine = type(self), self.__dict__
+        netns = self.netns_name
+        props = self.props()
+        name = self.logical_name
+        return Item(
+            urn=naming.urn(mine["component"], netns, cls.word, name),
+            kind=cls,
+            name=name,
+            netns=netns,
+            component=mine["component"],
+            key=cls.identity(netns, name, props),
+            props=props,
+            needs=cls.needs(netns, name, props),
+            where=mine["where"],
+            opts=mine["opts"],
+        )
+
+    def __repr__(self) -> str:
+        return f"<{self.title}{' in ' + _inside(self.netns_name) if self.netns_name else ''}>"
+
+    # -- the common interface of kinds: pure, and all that the engine knows
+
+    @classmethod
+    def identity(cls, netns: str, name: str, props: Mapping[str, Any]) -> Key:
+        """The kernel identity."""
+        return (cls.family, netns, name)
+
+    @classmethod
+    def needs(cls, netns: str, name: str, props: Mapping[str, Any]) -> tuple[Need, ...]:
+        """The kernel objects that it stands on: its netns and the links that its properties name."""
+        found = [Need(("link", netns, props[word]), gone, word) for word, gone in cls.references if word in props]
+        if netns:
+            found.append(Need(("netns", "", netns), Gone.VANISH))
+        return tuple(found)
+
+    @classmethod
+    def relate(cls, item: Item, world: World) -> Relation:
+        """Needs and faults that only the whole stack shows."""
+        return iter(())
+
+    @classmethod
+    def falls_with(cls, item: Item, lost: Item) -> bool:
+        """Whether deleting `lost`, which the item does not need, makes the kernel drop the item all the same."""
+        return False
+
+    @classmethod
+    def is_ours(cls, item: Item, have: Have, stack: str) -> bool:
+        """Whether what the kernel shows is the recorded object, and not another one that took its place."""
+        return True
+
+    @classmethod
+    def create(cls, item: Item, env: Env) -> Sequence[Op]:
+        """Operations that make it."""
+        raise NotImplementedError
+
+    @classmethod
+    def adopt(cls, item: Item, env: Env) -> Sequence[Op]:
+        """Operations that mark an existing object as ours; most kinds have none."""
+        return ()
+
+    @classmethod
+    def finishes(cls, item: Item) -> bool:
+        """Whether creation leaves something for `finish`."""
+        return False
+
+    @classmethod
+    def finish(cls, item: Item, env: Env) -> Sequence[Op]:
+        """Operations that follow when everything that is attached to it has been made."""
+        return ()
+
+    @classmethod
+    def update(cls, item: Item, changed: Mapping[str, Any], env: Env) -> Sequence[Op]:
+        """Operations that bring properties to new values in place."""
+        raise NotImplementedError
+
+    @classmethod
+    def delete(cls, item: Item, env: Env) -> Sequence[Op]:
+        """Operations that take it away; the item carries every key."""
+        raise NotImplementedError
+
+    @classmethod
+    def commands(cls, action: str, item: Item, changed: Mapping[str, Any], env: Env) -> Sequence[str]:
+        """The equivalent shell commands of an action (create, finish, update, delete)."""
+        raise NotImplementedError
+
+
+@kind
+class Namespace(Resource):
+    """A network namespace, ours or not; `with` makes it the default netns of a block."""
+
+    def __enter__(self) -> Self:
+        current().netns_stack.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        current().netns_stack.pop()
+
+
+def _inside(netns: str) -> str:
+    return f"netns {netns}" if netns else "the namespace that netdsl runs in"

@@ -1,0 +1,93 @@
+"""`@stack`: a function that declares resources, run on its own or inside another stack."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+import attrs
+
+from netdsl.errors import Problem, StackError
+from netdsl.lang.component import Component
+from netdsl.lang.declaration import Declaration, Observer, current, declaring, user_frame
+from netdsl.lang.params import Param, params_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Stack(Generic[P, R]):
+    """A stack function. Calling it with a name inside another stack makes it a component there."""
+
+    def __init__(self, function: Callable[P, R]) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.name = function.__name__
+        self.doc = inspect.getdoc(function) or ""
+        code = function.__code__
+        self.where = f"{code.co_filename}:{code.co_firstlineno}"
+
+    @functools.cached_property
+    def params(self) -> dict[str, Param]:
+        """What can be set with -p."""
+        return params_of(self.function)
+
+    def __call__(self: Stack[P, R], name: str, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Declare the stack's resources inside the current one, under a component's name."""
+        if not current().collects:
+            raise StackError(
+                [Problem(f"stack {self.name} was called outside a stack", user_frame(), "Run it with `netdsl up`.")]
+            )
+        with Component(name):
+            return self.function(*args, **kwargs)
+
+
+def stack(function: Callable[P, R]) -> Stack[P, R]:
+    """Make a function a stack."""
+    return Stack(function)
+
+
+@attrs.frozen(eq=False)
+class Declared:
+    """What one run of a stack function gave.
+
+    params   every plain parameter's value, defaults included
+    outputs  the return value
+    """
+
+    declaration: Declaration
+    params: Mapping[str, Any]
+    outputs: Any
+
+
+def declare(
+    stack: Stack[..., Any],
+    name: str,
+    values: Mapping[str, Any],
+    *,
+    host: str = "",
+    observer: Observer | None = None,
+) -> Declared:
+    """Run a stack function with typed parameter values.
+
+    Raises StackError with every mistake that the run found.
+    """
+    missing = [p.name for p in stack.params.values() if p.required and p.name not in values]
+    if missing:
+        raise StackError(
+            [Problem(f"parameter {n} has no default", stack.where, f"Give it with -p {n}=...") for n in missing]
+        )
+    declaration = Declaration(name, host) if observer is None else Declaration(name, host, observer)
+    with declaring(declaration):
+        outputs = stack.function(**values)
+        for resource in declaration.resources:
+            resource.finished()
+    if declaration.problems:
+        raise StackError(declaration.problems)
+    params = {p.name: values.get(p.name, p.default) for p in stack.params.values()}
+    return Declared(declaration, params, outputs)
+
+
+__all__ = ["Concatenate", "Declared", "Stack", "declare", "stack"]

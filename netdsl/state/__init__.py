@@ -1,0 +1,1 @@
+"""What netdsl remembers: one SQLite file a stack."""
