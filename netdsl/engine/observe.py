@@ -91,3 +91,26 @@ def _read_files(target: Target, scopes: list[Scope], dumps: list[Dump | Files]) 
             for (scope, key, _), content in zip(wanted, contents, strict=True):
                 if content is not None:
                     files.read(key, content, scope)
+
+
+class LiveObserver:
+    """Reads links and netns for `Link.get` and `Netns.get` (lang.declaration.Observer)."""
+
+    def __init__(self, target: Target, links: Dump, properties: Iterable[str]) -> None:
+        self._target = target
+        self._links = links
+        self._properties = tuple(properties)
+
+    def link(self, netns: str, name: str) -> Mapping[str, object] | None:
+        """Properties of a link, or None."""
+        if netns and netns not in self._target.netns_names():
+            return None
+        key = ("link", netns, name)
+        scope = Scope(netns, {key: self._properties})
+        self._target.read(self._links, scope)
+        have = scope.found.get(key)
+        return None if have is None else {word: have.props.get(word) for word in ("mac", "mtu", "up", "alias")}
+
+    def netns(self, name: str) -> bool:
+        """Whether a netns of that name exists."""
+        return name in self._target.netns_names()

@@ -7,6 +7,7 @@ import resource
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 
 from netdsl import wire
@@ -45,6 +46,21 @@ class Machine:
     def cookie(self, netns: str) -> int:
         """A namespace's cookie, which tells it from one re-created under its name."""
         return self._socket(netns).cookie()
+
+    def require_rights(self, *, netns: bool) -> None:
+        """Raise KernelError unless the network may be changed; with `netns`, unless netns can be created."""
+        namespaces.require_rights()
+        if netns:
+            namespaces.prepare()
+
+    def host_id(self) -> str:
+        """Tells this machine from others, as far as it has an identity."""
+        for path in (Path("/etc/machine-id"), Path("/proc/sys/kernel/random/boot_id")):
+            with suppress(OSError):
+                text = path.read_text().strip()
+                if text:
+                    return blake2b(text.encode(), digest_size=8).hexdigest()
+        return ""
 
     # -- sockets
 
@@ -141,7 +157,6 @@ class Machine:
 
     def make_netns(self, wanted: Sequence[MakeNetns], mark: Sequence[bytes]) -> dict[str, Failure]:
         """Create namespaces whose lo is marked (one message each) before their names appear; keeps their sockets."""
-        namespaces.prepare()
         marks = {op.name: message for op, message in zip(wanted, mark, strict=True)}
 
         def inside(name: str) -> None:

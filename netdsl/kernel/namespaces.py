@@ -18,8 +18,9 @@ from typing import TypeVar
 from netdsl.errors import KernelError
 
 DIRECTORY = Path("/run/netns")
-_CLONE_NEWNET = 0x40000000
-_MS_BIND, _MS_REC, _MS_SHARED = 4096, 16384, 1 << 20
+_CLONE_NEWNET, _CLONE_NEWNS = 0x40000000, 0x20000
+_CAP_NET_ADMIN, _CAP_SYS_ADMIN = 12, 21
+_MS_BIND, _MS_REC, _MS_SLAVE, _MS_SHARED = 4096, 16384, 1 << 19, 1 << 20
 _MNT_DETACH = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -161,6 +162,27 @@ def holders(wanted: Iterable[str]) -> dict[str, list[int]]:
                 if held is not None:
                     found.setdefault(held, []).append(int(entry.name))
     return found
+
+
+def become(name: str) -> None:
+    """Move this process into a namespace for good, with a /sys that shows it (what `ip netns exec` does)."""
+    enter(name)
+    try:
+        _check(_libc.unshare(_CLONE_NEWNS), "unshare")
+        _check(_libc.mount(b"", b"/", b"none", _MS_SLAVE | _MS_REC, None), "mount")
+        _libc.umount2(b"/sys", _MNT_DETACH)
+        _libc.mount(name.encode(), b"/sys", b"sysfs", 0, None)  # refused in some sandboxes; only /sys/class/net suffers
+    except OSError as error:
+        raise _no_permission(f"netns {name} cannot be entered", error) from error
+
+
+def require_rights() -> None:
+    """Raise KernelError unless the process may administer networks here (CAP_NET_ADMIN and CAP_SYS_ADMIN)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            held = int(line.split()[1], 16)
+            if not (held >> _CAP_NET_ADMIN & 1 and held >> _CAP_SYS_ADMIN & 1):
+                raise _no_permission("no permission to change the network", PermissionError(errno.EPERM, "root is needed"))
 
 
 def _no_permission(what: str, error: OSError) -> KernelError:

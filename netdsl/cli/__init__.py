@@ -1,0 +1,87 @@
+"""The command line: one file a command, imported when it is called."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from importlib import import_module
+
+from typing import NoReturn
+
+import click
+
+from netdsl.errors import NetdslError
+
+COMMANDS = {
+    "plan": ("plan", "Show what would change."),
+    "up": ("up", "Make the kernel what the stack says."),
+    "destroy": ("destroy", "Take away exactly what the stack made."),
+    "outputs": ("outputs", "Print a stack's outputs."),
+    "show": ("show", "Print what a stack owns, with all properties."),
+    "exec": ("exec_", "Run a command inside a netns."),
+    "list": ("list_", "List the recorded stacks."),
+    "graph": ("graph", "Print the dependency graph as DOT or Mermaid."),
+    "state": ("state", "Look into the state: list, show, export."),
+    "kinds": ("kinds", "The manual of all kinds."),
+    "completion": ("completion", "Print the shell completion script."),
+}
+"""Command -> module and help line, so that --help imports no command."""
+
+
+class Lazy(click.Group):
+    """A group whose commands are imported when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import the command's module."""
+        if name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"netdsl.cli.{COMMANDS[name][0]}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The help lines from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(None, "--version", message="netdsl %(version)s", package_name="netdsl")
+def netdsl() -> None:
+    """Infrastructure as code for the Linux network stack.
+
+    A stack is a Python function that declares netns, bridges, veth pairs, tunnels and routes. STACK is its file
+    (`lab.py`, or `lab.py:name` where a file has several), or the name of one that was brought up before; it can be
+    left out when there is only one.
+    """
+
+
+def main() -> NoReturn:
+    """Run a command and exit: 0 done, 1 error, 2 usage or no confirmation, 3 changes pending, 4 partly applied,
+    5 locked, 130 interrupted."""
+    gc.disable()  # one short run: collecting a few hundred thousand live objects over and over costs a fifth of it
+    try:
+        code = netdsl.main(standalone_mode=False)
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except click.Abort:
+        code = 130
+    except KeyboardInterrupt:
+        code = 130
+    except NetdslError as error:
+        from netdsl.cli.render import print_error
+
+        print_error(error)
+        code = error.exit_code
+    except BrokenPipeError:
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+

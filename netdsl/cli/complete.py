@@ -1,0 +1,35 @@
+"""Shell completion of arguments."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+
+def complete_stack(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Recorded stacks, and Python files."""
+    from netdsl.state.store import directory, stacks
+
+    folder = directory(ctx.params.get("state_dir") or os.environ.get("NETDSL_STATE_DIR"))
+    found = [CompletionItem(name) for name in stacks(folder) if name.startswith(incomplete)]
+    return found or [CompletionItem(incomplete, type="file")]
+
+
+def complete_netns(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Named network namespaces."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(Path("/run/netns")))
+    except OSError:
+        return []
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def complete_kind(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Kinds."""
+    from netdsl.kinds import KINDS
+
+    names = sorted(cls.__name__ for cls in KINDS.values())
+    return [CompletionItem(name) for name in names if name.lower().startswith(incomplete.lower())]

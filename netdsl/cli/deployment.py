@@ -1,0 +1,116 @@
+"""What `up` and `destroy` have in common: show, ask, look again, apply, record, report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from netdsl.cli import render
+from netdsl.cli.interrupt import gently
+from netdsl.cli.progress import progress
+from netdsl.cli.session import Session
+from netdsl.engine import deploy
+from netdsl.engine.change import Plan
+from netdsl.errors import ApplyError, Interrupted, ReadBackError, UsageError
+
+MANY = 200
+"""Changes above which `up` prints the counts and leaves the list to "details"."""
+
+
+class Deployment:
+    """One run of a command that changes the kernel."""
+
+    def __init__(self, session: Session, verb: str, *, yes: bool, as_json: bool, details: bool) -> None:
+        self.session = session
+        self.verb = verb
+        self.yes = yes
+        self.as_json = as_json
+        self.details = details
+
+    def params(self) -> dict[str, Any]:
+        """The parameters in force."""
+        return dict(self.session.declared.params) if self.session.declared is not None else {}
+
+    def show(self, plan: Plan, *, details: bool = False) -> None:
+        """Print the plan."""
+        if self.as_json:
+            render.print_json({"event": "plan", **render.plan_json(plan, self.params())}, lines=True)
+            return
+        values = render.params_line(self.params())
+        click.echo(click.style(self.session.name, bold=True) + (f"  {values}" if values else ""))
+        for note in plan.notes:
+            click.echo(click.style(f"note: {note}", fg="yellow"))
+        if details or len(plan.pending) <= MANY:
+            click.echo("\n".join(render.plan_lines(plan)))
+        click.echo(render.summary(plan))
+
+    def confirm(self, preview: deploy.Preview, again: Callable[[], deploy.Preview]) -> deploy.Preview:
+        """Ask; after a yes look at the kernel again, and ask again if it moved."""
+        if self.yes:
+            return preview
+        if self.as_json or not sys.stdin.isatty():
+            raise UsageError(f"{self.verb} needs a confirmation", fix="Run it on a terminal, or give --yes.")
+        while True:
+            choice = click.Choice(["yes", "no", "details"])
+            answer = click.prompt(f"{self.verb}?", type=choice, default="no", show_default=False)
+            if answer == "details":
+                self.show(preview.plan, details=True)
+                continue
+            if answer == "no":
+                raise UsageError("not confirmed; nothing was touched")
+            now = again()
+            if now.plan.fingerprint() == preview.plan.fingerprint():
+                return now
+            click.echo(click.style("The kernel has changed meanwhile; the plan is now:", fg="yellow"))
+            preview = now
+            self.show(preview.plan)
+
+    def carry_out(self, preview: deploy.Preview, outputs: dict[str, Any]) -> None:
+        """Record intents, apply, read back, record results, report."""
+        session, plan = self.session, preview.plan
+        changes = plan.pending
+        meta = session.meta()
+        if plan.writes:
+            session.machine.require_rights(netns=any(c.item.key[0] == "netns" and c.writes for c in changes))
+        session.store.begin(changes, meta)
+        outcome = deploy.Outcome()
+        problems = []
+        try:
+            with gently() as stopped, progress(self.verb, len(changes)) as advance:
+                outcome = deploy.apply(session.machine, preview, progress=advance, stopped=stopped)
+            problems = deploy.read_back(session.machine, changes, outcome)
+        finally:
+            session.store.finish(changes, outcome.records(), {**meta, "outputs": outputs})
+        self.report(plan, outcome, outputs)
+        if outcome.undone:
+            raise Interrupted(
+                f"interrupted: {len(outcome.undone)} changes were not made; what was done is recorded",
+                fix=f"Run `netdsl {self.verb}` again to go on.",
+            )
+        if not outcome.clean:
+            raise ApplyError(outcome.problems())
+        if problems:
+            raise ReadBackError(problems)
+
+    def report(self, plan: Plan, outcome: deploy.Outcome, outputs: dict[str, Any]) -> None:
+        """Say what was done."""
+        counts = plan.counts()
+        for change in (*[c for c, *_ in outcome.failed.values()], *outcome.undone.values()):
+            counts[change.action.value] -= 1
+        for change, _ in outcome.skipped.values():
+            counts[change.action.value] -= 1
+        if self.as_json:
+            status = "done" if outcome.clean else "interrupted" if outcome.undone else "partly"
+            failed = [{"urn": c.item.urn, "error": why} for c, why, _ in outcome.failed.values()]
+            skipped = [{"urn": c.item.urn, "needs": title} for c, title in outcome.skipped.values()]
+            event = {"event": "result", "version": render.JSON_VERSION, "status": status, "summary": counts}
+            render.print_json({**event, "failed": failed, "skipped": skipped, "outputs": outputs}, lines=True)
+            return
+        words = {"create": "created", "update": "updated", "replace": "replaced", "delete": "deleted"}
+        done = [f"{counts[action]} {word}" for action, word in words.items() if counts[action]]
+        click.echo(f"done: {', '.join(done) or 'nothing to do in the kernel'}")
+        for name, value in outputs.items():
+            click.echo(f"  {name} = {render.shown(value)}")

@@ -1,0 +1,33 @@
+"""`netdsl outputs`."""
+
+from __future__ import annotations
+
+import click
+
+from netdsl.cli import options, render
+from netdsl.cli.session import open_session
+from netdsl.errors import UsageError, joined
+
+
+@click.command("outputs")
+@options.stack_argument
+@click.argument("output", required=False)
+@options.state_dir
+@options.as_json
+def command(stack: str | None, output: str | None, state_dir: str | None, as_json: bool) -> int:
+    """Print the outputs of a stack as the last `up` left them, or one of them bare."""
+    session = open_session(stack, state_dir=state_dir, needs_program=False)
+    outputs = session.recorded.meta.get("outputs", {})
+    if output is not None:
+        if output not in outputs:
+            raise UsageError(f"stack {session.name} has no output {output!r}", fix=f"It has {joined(list(outputs))}.")
+        if as_json:
+            render.print_json(outputs[output])
+        else:
+            click.echo(render.shown(outputs[output]))
+    elif as_json:
+        render.print_json(outputs)
+    else:
+        for name, value in outputs.items():
+            click.echo(f"{name} = {render.shown(value)}")
+    return 0

@@ -1,0 +1,59 @@
+"""`netdsl plan`."""
+
+from __future__ import annotations
+
+import click
+
+from netdsl.cli import options, render
+from netdsl.cli.session import given_params, open_session
+from netdsl.engine.compile import Encoding, all_steps
+from netdsl.engine.deploy import Preview
+
+
+@click.command("plan")
+@options.stack_argument
+@options.program_options
+@options.state_dir
+@options.as_json
+@click.option("--commands", is_flag=True, help="Print the equivalent shell script instead.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 3 when changes are pending.")
+def command(
+    stack: str | None,
+    name: str | None,
+    params: tuple[str, ...],
+    params_file: str | None,
+    reset_params: bool,
+    state_dir: str | None,
+    as_json: bool,
+    commands: bool,
+    detailed_exitcode: bool,
+) -> int:
+    """Show what `up` would change in the kernel as it is now."""
+    session = open_session(
+        stack, state_dir=state_dir, name=name, given=given_params(params, params_file), reset_params=reset_params
+    )
+    preview = session.preview()
+    assert session.declared is not None
+    if commands:
+        print_commands(preview)
+    elif as_json:
+        render.print_json(render.plan_json(preview.plan, session.declared.params))
+    else:
+        values = render.params_line(session.declared.params)
+        click.echo(click.style(session.name, bold=True) + (f"  {values}" if values else ""))
+        for note in preview.plan.notes:
+            click.echo(click.style(f"note: {note}", fg="yellow"))
+        for line in render.plan_lines(preview.plan):
+            click.echo(line)
+        click.echo(render.summary(preview.plan))
+    return 3 if detailed_exitcode and preview.plan.pending else 0
+
+
+def print_commands(preview: Preview) -> None:
+    """The plan as a shell script that gives the same kernel state (without ownership marks and ifindexes)."""
+    encoding = Encoding(preview.plan, preview.seen, lambda netns: 0)
+    click.echo("#!/bin/sh\nset -e")
+    for step in all_steps(preview.plan):
+        encoding.deleting = step.verb == "delete"
+        for line in step.commands(encoding):
+            click.echo(line)

@@ -1,0 +1,83 @@
+"""From a file to a stack function; whatever goes wrong in the user's code is told with the user's line."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import netdsl
+from netdsl.errors import NetdslError, Problem, StackError, UsageError, joined
+from netdsl.lang.stack import Stack
+
+_PACKAGE = str(Path(netdsl.__file__).parent)
+
+
+def is_file(argument: str) -> bool:
+    """Whether an argument means a file rather than a recorded stack."""
+    path = argument.partition(".py:")[0] + ".py" if ".py:" in argument else argument
+    return path.endswith(".py") or "/" in path
+
+
+def load(argument: str) -> Stack[..., Any]:
+    """The stack of `file.py` or `file.py:name`."""
+    text, colon, name = argument.partition(".py:")
+    path = Path(f"{text}.py" if colon else argument).resolve()
+    if not path.is_file():
+        raise UsageError(f"there is no file {argument if not colon else text + '.py'}")
+    found = {s.name: s for s in vars(_module(path)).values() if isinstance(s, Stack) and _made_in(s, path)}
+    if not found:
+        raise StackError(
+            [Problem("no stack in this file", str(path), "Decorate a function with @stack (from netdsl import stack).")]
+        )
+    if colon:
+        if name not in found:
+            raise UsageError(f"{path.name} has no stack {name!r}", fix=f"It has {joined(sorted(found))}.")
+        return found[name]
+    if len(found) > 1:
+        names = joined([f"{path.name}:{name}" for name in sorted(found)], "or")
+        raise UsageError(f"{path.name} has several stacks", fix=f"Choose one: {names}.")
+    return next(iter(found.values()))
+
+
+def _made_in(stack: Stack[..., Any], path: Path) -> bool:
+    return Path(stack.function.__code__.co_filename) == path
+
+
+def _module(path: Path) -> Any:
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    name = path.stem if path.stem not in sys.modules else f"stack_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    with users_code():
+        spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def users_code() -> Iterator[None]:
+    """Turn an exception of the user's program into an error that points at its line."""
+    try:
+        yield
+    except (NetdslError, KeyboardInterrupt):
+        raise
+    except SyntaxError as error:
+        where = f"{error.filename}:{error.lineno}"
+        raise StackError([Problem(f"the file does not parse: {error.msg}", where)]) from error
+    except BaseException as error:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if not _internal(f.filename)]
+        where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+        words = str(error) or "no message"
+        raise StackError([Problem(f"the program failed: {type(error).__name__}: {words}", where)]) from error
+
+
+def _internal(filename: str) -> bool:
+    return filename.startswith((_PACKAGE, "<frozen"))

@@ -1,0 +1,169 @@
+"""Plans and errors as text and as JSON. Everything that comes from the kernel or the user is escaped."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import click
+
+from netdsl.engine.change import Action, Change, Plan
+from netdsl.errors import NetdslError, Problem
+
+JSON_VERSION = 1
+MARKS = {
+    Action.CREATE: ("+ ", "green"),
+    Action.UPDATE: ("~ ", "yellow"),
+    Action.REPLACE: ("+-", "magenta"),
+    Action.DELETE: ("- ", "red"),
+    Action.FORGET: ("x ", "cyan"),
+    Action.SAME: ("  ", None),
+}
+_WORDS = {"create": "to create", "update": "to update", "replace": "to replace", "delete": "to delete"}
+_HIDDEN = frozenset(("dev", "address", "peer", "table", "type", "metric"))
+"""Said by the resource's name, or only of interest when unusual."""
+
+
+def escaped(text: str) -> str:
+    """Text that cannot move the cursor or change colours."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def shown(value: Any) -> str:
+    """A property's value."""
+    if value is None:
+        return "(none)"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value == "":
+        return "(none)"
+    return escaped(str(value))
+
+
+def here(where: str) -> str:
+    """A place in a file, relative to the current directory when it is below it."""
+    current = os.getcwd() + "/"
+    return where.removeprefix(current)
+
+
+def print_error(error: NetdslError) -> None:
+    """All problems of an error, on stderr."""
+    print_problems(error.problems)
+
+
+def print_problems(problems: Iterable[Problem], *, word: str = "error") -> None:
+    """Problems with their places and what to do."""
+    for problem in problems:
+        place = f"{escaped(here(problem.where))}: " if problem.where else ""
+        head = click.style(f"{word}:", fg="red" if word == "error" else "yellow", bold=True)
+        click.echo(f"{head} {place}{escaped(problem.what)}", err=True)
+        if problem.fix:
+            click.echo(f"       {escaped(here(problem.fix))}", err=True)
+
+
+def line_of(change: Change) -> str:
+    """One resource: its mark, kind and name, what matters of its properties, and why."""
+    mark, colour = MARKS[change.action]
+    item = change.item
+    name = escaped(item.name)
+    text = f"{mark} {item.kind.word} {name}"
+    if change.action in (Action.CREATE, Action.REPLACE) and not (change.action is Action.REPLACE and change.diffs):
+        words = []
+        for prop, value in item.props.items():
+            if prop == "peer":
+                words.append(f"peer={shown(value.lstrip('/'))}")
+            elif prop == "metric" and value in (0, 1024):
+                continue
+            elif prop not in _HIDDEN or (prop == "dev" and " dev " not in name):
+                words.append(f"{prop}={shown(value)}")
+        text += f"  {' '.join(words)}" if words else ""
+    notes = [change.reason] if change.reason else []
+    if change.adopts:
+        notes.append("taken over")
+    if change.moved_from and change.action is not Action.DELETE:
+        notes.append(f"was {escaped(change.moved_from)}")
+    if change.falls and change.falls not in change.reason:
+        notes.append(f"goes with {escaped(change.falls)}")
+    styled = click.style(text, fg=colour)
+    return styled + (click.style(f"  ({'; '.join(notes)})", dim=True) if notes else "")
+
+
+def plan_lines(plan: Plan) -> Iterator[str]:
+    """The whole plan, grouped by component and netns."""
+    groups: dict[tuple[str, str], list[Change]] = {}
+    for change in plan.pending:
+        item = change.item
+        netns = item.key[2] if item.key[0] == "netns" else item.netns
+        groups.setdefault((item.component, netns), []).append(change)
+    component = ""
+    for (path, netns), changes in sorted(groups.items()):
+        if path != component:
+            yield click.style(f"{escaped(path)}", bold=True)
+            component = path
+        indent = "  " if path else ""
+        yield f"{indent}{click.style(f'netns {escaped(netns)}' if netns else 'this namespace', underline=True)}"
+        for change in changes:
+            yield f"{indent}  {line_of(change)}"
+            for prop, (have, want) in change.diffs.items():
+                yield f"{indent}       {prop}: {shown(have)} -> {shown(want)}"
+    if groups:
+        yield ""
+
+
+def summary(plan: Plan) -> str:
+    """One line with the counts."""
+    counts = plan.counts()
+    parts = [f"{counts[action]} {words}" for action, words in _WORDS.items() if counts[action]]
+    if counts["forget"]:
+        parts.append(f"{counts['forget']} to forget")
+    others = sum(1 for change in plan.changes if change.pending and change.action is Action.SAME)
+    if others:
+        parts.append(f"{others} to record anew")
+    return f"{', '.join(parts) or 'no changes'} ({counts['same'] - others} unchanged)"
+
+
+def params_line(values: Mapping[str, Any]) -> str:
+    """Parameters as they would be given."""
+    return " ".join(f"{name}={shown(value)}" for name, value in values.items())
+
+
+def plan_json(plan: Plan, params: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan as plain data."""
+    return {
+        "version": JSON_VERSION,
+        "stack": plan.stack,
+        "params": dict(params),
+        "notes": plan.notes,
+        "changes": [change_json(change) for change in plan.pending],
+        "summary": plan.counts(),
+    }
+
+
+def change_json(change: Change) -> dict[str, Any]:
+    """One change as plain data."""
+    item = change.item
+    return {
+        "urn": item.urn,
+        "action": change.action.value,
+        "kind": item.kind.word,
+        "name": item.name,
+        "netns": item.netns,
+        "component": item.component,
+        "props": item.props,
+        "diff": {name: {"have": have, "want": want} for name, (have, want) in change.diffs.items()},
+        "reason": change.reason,
+        "falls_with": change.falls,
+        "adopts": change.adopts,
+        "moved_from": change.moved_from,
+        "where": here(item.where),
+    }
+
+
+def print_json(value: Any, *, lines: bool = False) -> None:
+    """JSON on stdout; one line for events."""
+    json.dump(value, sys.stdout, indent=None if lines else 2, default=str)
+    sys.stdout.write("\n")
+    sys.stdout.flush()

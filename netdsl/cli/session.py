@@ -1,0 +1,178 @@
+"""What every command starts from: which stack, which program, which state, which machine."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from netdsl.cli import program
+from netdsl.engine import deploy
+from netdsl.engine.observe import LiveObserver
+from netdsl.errors import StateError, UsageError, joined
+from netdsl.kernel.machine import Machine
+from netdsl.kinds.link import LINKS, Link
+from netdsl.lang.naming import STACK_NAME
+from netdsl.lang.params import resolve
+from netdsl.lang.stack import Declared, Stack, declare
+from netdsl.state import store as states
+from netdsl.state.store import Recorded, Store
+
+
+@attrs.define(eq=False)
+class Session:
+    """One stack on this machine.
+
+    program   "path:function", absolute
+    values    the parameters that were given, now or before (what persists)
+    notes     what the user should know before reading the plan
+    """
+
+    name: str
+    folder: Path
+    store: Store
+    recorded: Recorded
+    machine: Machine
+    stack: Stack[..., Any] | None = None
+    program: str = ""
+    values: dict[str, Any] = attrs.field(factory=dict)
+    notes: list[str] = attrs.field(factory=list)
+    declared: Declared | None = None
+
+    def reload(self) -> None:
+        """Read the state again (after the lock was taken)."""
+        self.recorded = self.store.load()
+
+    def declare(self) -> Declared:
+        """Run the program."""
+        assert self.stack is not None
+        host = self.recorded.meta.get("host") or self.machine.host_id()
+        observer = LiveObserver(self.machine, LINKS, Link.properties)
+        with program.users_code():
+            self.declared = declare(self.stack, self.name, self.values, host=host, observer=observer)
+        return self.declared
+
+    def preview(self) -> deploy.Preview:
+        """Declare and plan."""
+        found = deploy.preview(self.machine, self.name, deploy.items_of(self.declare()), self.recorded.items)
+        found.plan.notes = list(self.notes)
+        return found
+
+    def meta(self) -> dict[str, Any]:
+        """What the state keeps beside the resources."""
+        found: dict[str, Any] = {
+            "stack": self.name,
+            "boot_id": self.machine.boot_id(),
+            "cookie": self.machine.cookie(""),
+            "host": self.recorded.meta.get("host") or self.machine.host_id(),
+        }
+        if self.program:
+            found |= {"program": self.program, "values": self.values}
+        return found
+
+    def check_machine(self) -> None:
+        """Refuse a state from another namespace; notice a restart."""
+        meta = self.recorded.meta
+        if "boot_id" not in meta:
+            return
+        if meta["boot_id"] != self.machine.boot_id():
+            self.notes.append("The machine was restarted since the last run: what the stack made is gone with it.")
+        elif meta["cookie"] != self.machine.cookie(""):
+            raise StateError(
+                f"the state of stack {self.name} belongs to another network namespace than the one netdsl runs in",
+                fix="Run netdsl where the stack was brought up, or choose another state with --state-dir.",
+            )
+
+
+def open_session(
+    argument: str | None,
+    *,
+    state_dir: str | None,
+    name: str | None = None,
+    needs_program: bool = True,
+    given: Mapping[str, Any] | None = None,
+    reset_params: bool = False,
+) -> Session:
+    """Find the stack that an argument means, and check that program and state belong together."""
+    folder = states.directory(state_dir)
+    argument = argument or _only_stack(folder, name)
+    stack = None
+    if program.is_file(argument):
+        stack = program.load(argument)
+        stack_name = name or stack.name
+    else:
+        stack_name = argument
+    if not re.fullmatch(STACK_NAME, stack_name):
+        raise UsageError(
+            f"{stack_name!r} is no stack name", fix="Lower case letters, digits, '_' and '-'; set it with --name."
+        )
+    store = Store(folder, stack_name)
+    if stack is None and not store.exists():
+        raise UsageError(f"there is no stack {stack_name!r}", fix=_known(folder))
+    recorded = store.load()
+    session = Session(stack_name, folder, store, recorded, Machine(), stack)
+    if stack is not None:
+        session.program = f"{stack.function.__code__.co_filename}:{stack.name}"
+        _check_owner(session)
+    elif needs_program:
+        session.program = recorded.meta.get("program", "")
+        session.stack = program.load(session.program)
+    if session.stack is not None:
+        session.values = _values(session, given or {}, reset_params)
+    session.check_machine()
+    return session
+
+
+def _only_stack(folder: Path, name: str | None) -> str:
+    if name:
+        return name
+    known = states.stacks(folder)
+    if len(known) != 1:
+        raise UsageError("which stack? Give a file or the name of a recorded stack", fix=_known(folder))
+    return known[0]
+
+
+def _known(folder: Path) -> str:
+    known = states.stacks(folder)
+    return f"Recorded in {folder}: {joined(known)}." if known else f"None is recorded in {folder}."
+
+
+def _check_owner(session: Session) -> None:
+    owner = session.recorded.meta.get("program", session.program)
+    if owner != session.program:
+        raise StateError(
+            f"stack {session.name} is recorded as the program {owner}; this one is {session.program}",
+            fix="Give this one another name with --name, or destroy the other first.",
+        )
+
+
+def _values(session: Session, given: Mapping[str, Any], reset: bool) -> dict[str, Any]:
+    assert session.stack is not None
+    params = session.stack.params
+    before = {} if reset else session.recorded.meta.get("values", {})
+    kept = {name: value for name, value in before.items() if name in params}
+    for name in sorted(set(before) - set(kept)):
+        session.notes.append(f"Parameter {name} is no longer one of the stack's; its recorded value is dropped.")
+    return resolve(params, {**kept, **given}, session.stack.where)
+
+
+def given_params(pairs: tuple[str, ...], file: str | None) -> dict[str, Any]:
+    """Values of --params FILE and, over them, of -p name=value."""
+    found: dict[str, Any] = {}
+    if file is not None:
+        try:
+            found.update(tomllib.loads(Path(file).read_text()))
+        except OSError as error:
+            raise UsageError(f"{file} cannot be read: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"{file} is no TOML file: {error}") from None
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"-p takes name=value, not {pair!r}")
+        found[name] = value
+    return found
