@@ -1,19 +1,23 @@
 """netdsl: the Linux network stack, declared in Python. These are the names that the author of a stack imports."""
 
-from netdsl.components.vxlan_peer import VxlanPeer
-from netdsl.kinds.address import Address
-from netdsl.kinds.bridge import Bridge
-from netdsl.kinds.fdb_entry import FdbEntry
-from netdsl.kinds.link import Link
-from netdsl.kinds.neighbor import Neighbor
-from netdsl.kinds.netns import Netns
-from netdsl.kinds.route import Route
-from netdsl.kinds.sysctl import Sysctl
-from netdsl.kinds.veth import Veth, VethEnd
-from netdsl.kinds.vxlan import Vxlan
-from netdsl.lang.component import Component
-from netdsl.lang.item import Opts
-from netdsl.lang.stack import stack
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from netdsl.components.vxlan_peer import VxlanPeer
+    from netdsl.kinds.address import Address
+    from netdsl.kinds.bridge import Bridge
+    from netdsl.kinds.fdb_entry import FdbEntry
+    from netdsl.kinds.link import Link
+    from netdsl.kinds.neighbor import Neighbor
+    from netdsl.kinds.netns import Netns
+    from netdsl.kinds.route import Route
+    from netdsl.kinds.sysctl import Sysctl
+    from netdsl.kinds.veth import Veth, VethEnd
+    from netdsl.kinds.vxlan import Vxlan
+    from netdsl.lang.component import Component
+    from netdsl.lang.item import Opts
+    from netdsl.lang.stack import stack
 
 __all__ = [
     "Address",
@@ -32,3 +36,22 @@ __all__ = [
     "VxlanPeer",
     "stack",
 ]
+
+_HOMES = {
+    "VxlanPeer": "components.vxlan_peer",
+    "FdbEntry": "kinds.fdb_entry",
+    "VethEnd": "kinds.veth",
+    "Component": "lang.component",
+    "Opts": "lang.item",
+    "stack": "lang.stack",
+}
+"""Where a name lives that is not in a module of kinds/ with its own name in small letters."""
+
+
+def __getattr__(name: str) -> object:
+    """Import a name when it is asked for, so that `netdsl --help` does not pay for the language."""
+    if name not in __all__:
+        raise AttributeError(f"module 'netdsl' has no attribute {name!r}")
+    found: object = getattr(import_module(f"netdsl.{_HOMES.get(name, f'kinds.{name.lower()}')}"), name)
+    globals()[name] = found
+    return found

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-import attrs
 
-
-@attrs.frozen
-class Problem:
+class Problem(NamedTuple):
     """One thing that is wrong.
 
     what   the fault in one sentence, naming resource and property

@@ -54,7 +54,8 @@ def tags_of(first: str, second: str) -> tuple[int, int]:
     one, other = IPv4Network(first), IPv4Network(second)
     if one.overlaps(other):
         raise ValueError(f"the subnets {first} and {second} overlap")
-    return next(pair for pair in zip(one.network_address.packed, other.network_address.packed) if pair[0] != pair[1])
+    pairs = zip(one.network_address.packed, other.network_address.packed, strict=True)
+    return next((a, b) for a, b in pairs if a != b)
 
 
 def wire(vms: Sequence[Netns], underlay: Sequence[str]) -> list[Link]:
@@ -75,11 +76,10 @@ def plug(vms: Sequence[Netns], underlay: Sequence[str], segment: Bridge) -> list
 def container_node(tag: int, vm: Netns, eth0: Link, underlay: str, subnet: str) -> Node:
     """Give a node its bridge and its container."""
     network = IPv4Network(subnet)
-    gateway, inside = network[1], network[2]
     container = Netns(f"ns{tag}")
     with vm:
-        bridge = Bridge(f"br{tag}", addresses=[f"{gateway}/{network.prefixlen}"])
-        end = VethEnd("eth0", netns=container, addresses=[f"{inside}/{network.prefixlen}"])
-        Veth(f"veth{tag}", master=bridge, peer=end)
-    Route("default", dst="default", via=gateway, dev=end)
+        bridge = Bridge(f"br{tag}", addresses=[f"{network[1]}/{network.prefixlen}"])
+        inside = VethEnd("eth0", netns=container, addresses=[f"{network[2]}/{network.prefixlen}"])
+        Veth(f"veth{tag}", master=bridge, peer=inside)
+    Route("default", dst="default", via=str(network[1]), dev=inside)
     return Node(tag, vm, eth0, str(IPv4Interface(underlay).ip), subnet, container)

@@ -62,8 +62,8 @@ def segment(name: str, plan: Plan, router: Netns) -> Bridge:
 
 def join(router: Netns, site: Overlay, here: Plan, there: Plan) -> None:
     """Routes from the router to the containers of a site, and from the site's nodes to those of the other one."""
-    gateway = IPv4Interface(here.router).ip
+    gateway = str(IPv4Interface(here.router).ip)
     for vm, address, subnet in zip((site["vm1"], site["vm2"]), here.underlay, here.subnets, strict=True):
-        Route(f"to {subnet}", netns=router, dst=subnet, via=IPv4Interface(address).ip)
+        Route(f"to {subnet}", netns=router, dst=subnet, via=str(IPv4Interface(address).ip))
         for remote in there.subnets:
             Route(f"to {remote}", netns=vm, dst=remote, via=gateway)
