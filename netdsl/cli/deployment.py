@@ -13,6 +13,7 @@ from netdsl.cli.interrupt import gently
 from netdsl.cli.progress import progress
 from netdsl.cli.session import Session
 from netdsl.engine import deploy
+from netdsl.engine.apply import Outcome
 from netdsl.engine.change import Plan
 from netdsl.errors import ApplyError, Interrupted, ReadBackError, UsageError
 
@@ -76,7 +77,7 @@ class Deployment:
         if plan.writes:
             session.machine.require_rights(netns=any(c.item.key[0] == "netns" and c.writes for c in changes))
         session.store.begin(changes, meta)
-        outcome = deploy.Outcome()
+        outcome = Outcome()
         problems = []
         try:
             with gently() as stopped, progress(self.verb, len(changes)) as advance:
@@ -95,7 +96,7 @@ class Deployment:
         if problems:
             raise ReadBackError(problems)
 
-    def report(self, plan: Plan, outcome: deploy.Outcome, outputs: dict[str, Any]) -> None:
+    def report(self, plan: Plan, outcome: Outcome, outputs: dict[str, Any]) -> None:
         """Say what was done."""
         counts = plan.counts()
         for change in (*[c for c, *_ in outcome.failed.values()], *outcome.undone.values()):
@@ -107,10 +108,12 @@ class Deployment:
             failed = [{"urn": c.item.urn, "error": why} for c, why, _ in outcome.failed.values()]
             skipped = [{"urn": c.item.urn, "needs": title} for c, title in outcome.skipped.values()]
             event = {"event": "result", "version": render.JSON_VERSION, "status": status, "summary": counts}
-            render.print_json({**event, "failed": failed, "skipped": skipped, "outputs": outputs}, lines=True)
+            render.print_json({**event, "failed": failed, "skipped": skipped, "held": outcome.held, "outputs": outputs}, lines=True)
             return
         words = {"create": "created", "update": "updated", "replace": "replaced", "delete": "deleted"}
         done = [f"{counts[action]} {word}" for action, word in words.items() if counts[action]]
+        for netns in outcome.held:
+            click.echo(click.style(f"note: the name of netns {netns} is gone, but something still holds it", fg="yellow"))
         click.echo(f"done: {', '.join(done) or 'nothing to do in the kernel'}")
         for name, value in outputs.items():
             click.echo(f"  {name} = {render.shown(value)}")

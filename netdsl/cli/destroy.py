@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import click
 
-from netdsl.cli import options, render
+from netdsl.cli import options
 from netdsl.cli.deployment import Deployment
 from netdsl.cli.session import open_session
-from netdsl.engine.deploy import plan_destroy
-from netdsl.errors import Problem
+from netdsl.engine.deploy import Preview, plan_destroy
 from netdsl.state.lock import locked
 
 
@@ -31,22 +30,22 @@ def command(
     with locked(session.folder, session.name, "destroy"):
         session.reload()
         run = Deployment(session, "destroy", yes=yes, as_json=as_json, details=details)
-        items = session.recorded.items
-        preview = plan_destroy(session.machine, session.name, items, force=force)
-        preview.plan.notes = session.notes
+
+        def look() -> Preview:
+            preview, held = plan_destroy(session.machine, session.name, session.recorded.items, force=force)
+            preview.plan.notes = [*session.notes, *map(hold_note, sorted(held.items()))]
+            return preview
+
+        preview = look()
         run.show(preview.plan, details=details)
-        held = session.machine.holders(c.item.name for c in preview.plan.pending if c.item.key[0] == "netns")
-        problems = [
-            Problem(
-                f"netns {netns} is held by {'process' if len(pids) == 1 else 'processes'} "
-                f"{', '.join(map(str, pids))}: its name goes, the rest when they end"
-            )
-            for netns, pids in sorted(held.items())
-        ]
-        render.print_problems(problems, word="warning")
-        preview = run.confirm(
-            preview, lambda: plan_destroy(session.machine, session.name, session.recorded.items, force=force)
-        )
+        preview = run.confirm(preview, look)
         run.carry_out(preview, {})
         session.store.remove()
     return 0
+
+
+def hold_note(held: tuple[str, list[int]]) -> str:
+    """Who keeps a netns alive beyond its name."""
+    netns, pids = held
+    who = f"process {pids[0]}" if len(pids) == 1 else f"processes {', '.join(map(str, pids))}"
+    return f"netns {netns} is held by {who}: its name goes, the namespace itself when they have ended"

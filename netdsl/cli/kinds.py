@@ -29,9 +29,9 @@ def command(kind: str | None, markdown: bool, as_json: bool) -> int:
         for cls in by_name.values():
             click.echo(f"{cls.__name__:{width}}  {(cls.__doc__ or '').split(chr(10))[0]}")
         return 0
-    cls = by_name.get(kind.lower())
-    if cls is None:
+    found = by_name.get(kind.lower())
+    if found is None:
         names = joined(sorted(c.__name__ for c in by_name.values()))
         raise UsageError(f"there is no kind {kind!r}", fix=f"There are {names}.")
-    click.echo(manual([cls], title=False), nl=False)
+    click.echo(manual([found], title=False), nl=False)
     return 0

@@ -16,6 +16,7 @@ state_dir = click.option(
     "--state-dir", envvar="NETDSL_STATE_DIR", metavar="DIR", help="Where states are kept. [env: NETDSL_STATE_DIR]"
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+adopt = click.option("--adopt", is_flag=True, help="Take over what exists already instead of calling it a conflict.")
 yes = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
 

@@ -14,6 +14,7 @@ from netdsl.engine.deploy import Preview
 @options.stack_argument
 @options.program_options
 @options.state_dir
+@options.adopt
 @options.as_json
 @click.option("--commands", is_flag=True, help="Print the equivalent shell script instead.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 3 when changes are pending.")
@@ -24,13 +25,19 @@ def command(
     params_file: str | None,
     reset_params: bool,
     state_dir: str | None,
+    adopt: bool,
     as_json: bool,
     commands: bool,
     detailed_exitcode: bool,
 ) -> int:
     """Show what `up` would change in the kernel as it is now."""
     session = open_session(
-        stack, state_dir=state_dir, name=name, given=given_params(params, params_file), reset_params=reset_params
+        stack,
+        state_dir=state_dir,
+        name=name,
+        given=given_params(params, params_file),
+        reset_params=reset_params,
+        adopts=adopt,
     )
     preview = session.preview()
     assert session.declared is not None

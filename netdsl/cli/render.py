@@ -20,7 +20,7 @@ MARKS = {
     Action.REPLACE: ("+-", "magenta"),
     Action.DELETE: ("- ", "red"),
     Action.FORGET: ("x ", "cyan"),
-    Action.SAME: ("  ", None),
+    Action.SAME: ("= ", "cyan"),
 }
 _WORDS = {"create": "to create", "update": "to update", "replace": "to replace", "delete": "to delete"}
 _HIDDEN = frozenset(("dev", "address", "peer", "table", "type", "metric"))

@@ -29,6 +29,7 @@ class Session:
 
     program   "path:function", absolute
     values    the parameters that were given, now or before (what persists)
+    adopts    take over whatever exists already
     notes     what the user should know before reading the plan
     """
 
@@ -40,6 +41,7 @@ class Session:
     stack: Stack[..., Any] | None = None
     program: str = ""
     values: dict[str, Any] = attrs.field(factory=dict)
+    adopts: bool = False
     notes: list[str] = attrs.field(factory=list)
     declared: Declared | None = None
 
@@ -53,7 +55,9 @@ class Session:
         host = self.recorded.meta.get("host") or self.machine.host_id()
         observer = LiveObserver(self.machine, LINKS, Link.properties)
         with program.users_code():
-            self.declared = declare(self.stack, self.name, self.values, host=host, observer=observer)
+            self.declared = declare(
+                self.stack, self.name, self.values, host=host, observer=observer, adopts=self.adopts
+            )
         return self.declared
 
     def preview(self) -> deploy.Preview:
@@ -96,6 +100,7 @@ def open_session(
     needs_program: bool = True,
     given: Mapping[str, Any] | None = None,
     reset_params: bool = False,
+    adopts: bool = False,
 ) -> Session:
     """Find the stack that an argument means, and check that program and state belong together."""
     folder = states.directory(state_dir)
@@ -114,7 +119,7 @@ def open_session(
     if stack is None and not store.exists():
         raise UsageError(f"there is no stack {stack_name!r}", fix=_known(folder))
     recorded = store.load()
-    session = Session(stack_name, folder, store, recorded, Machine(), stack)
+    session = Session(stack_name, folder, store, recorded, Machine(), stack, adopts=adopts)
     if stack is not None:
         session.program = f"{stack.function.__code__.co_filename}:{stack.name}"
         _check_owner(session)

@@ -18,7 +18,8 @@ def command(stack: str | None, state_dir: str | None, as_json: bool) -> int:
     session = open_session(stack, state_dir=state_dir, needs_program=False)
     items = session.recorded.items
     if as_json:
-        render.print_json({"version": render.JSON_VERSION, "stack": session.name, "resources": list(map(as_data, items))})
+        resources = [as_data(item) for item in items]
+        render.print_json({"version": render.JSON_VERSION, "stack": session.name, "resources": resources})
         return 0
     click.echo(click.style(session.name, bold=True) + f"  {render.here(session.recorded.meta.get('program', ''))}")
     by_netns: dict[str, list[Item]] = {}

@@ -15,6 +15,7 @@ from netdsl.state.lock import locked
 @options.stack_argument
 @options.program_options
 @options.state_dir
+@options.adopt
 @options.as_json
 @options.yes
 @click.option("--details", is_flag=True, help="Print every change, however many.")
@@ -25,13 +26,19 @@ def command(
     params_file: str | None,
     reset_params: bool,
     state_dir: str | None,
+    adopt: bool,
     as_json: bool,
     yes: bool,
     details: bool,
 ) -> int:
     """Show the plan, ask, and make it so."""
     session = open_session(
-        stack, state_dir=state_dir, name=name, given=given_params(params, params_file), reset_params=reset_params
+        stack,
+        state_dir=state_dir,
+        name=name,
+        given=given_params(params, params_file),
+        reset_params=reset_params,
+        adopts=adopt,
     )
     with locked(session.folder, session.name, "up"):
         session.reload()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 import attrs
@@ -15,25 +14,19 @@ from netdsl.engine.observe import Observation
 from netdsl.engine.observe import Target as Observed
 from netdsl.errors import Problem
 from netdsl.kinds.link import mark_op
-from netdsl.lang.ops import DropNetns, MakeNetns, Op, Send, WriteSysctl
-
-
-class Refusal(Protocol):
-    """Why the kernel refused something: errno and its own words."""
-
-    @property
-    def errno(self) -> int: ...
+from netdsl.lang.ops import DropNetns, Failure, MakeNetns, Op, Send, WriteSysctl
 
 
 class Target(Observed, Protocol):
     """What applying needs of a kernel."""
 
+    def holders(self, wanted: Iterable[str]) -> dict[str, list[int]]: ...
     def netns_fd(self, netns: str) -> int: ...
     def release_fds(self) -> None: ...
-    def submit(self, netns: str, messages: Sequence[tuple[int, bytes]]) -> dict[int, Refusal]: ...
-    def make_netns(self, wanted: Sequence[MakeNetns], mark: Sequence[bytes]) -> dict[str, Refusal]: ...
-    def drop_netns(self, wanted: Sequence[str]) -> dict[str, Refusal]: ...
-    def write_files(self, wanted: Sequence[tuple[str, str, str]]) -> list[str | Refusal]: ...
+    def submit(self, netns: str, messages: Sequence[tuple[int, bytes]]) -> dict[int, Failure]: ...
+    def make_netns(self, wanted: Sequence[MakeNetns], mark: Sequence[bytes]) -> dict[str, Failure]: ...
+    def drop_netns(self, wanted: Sequence[str], held: Collection[str]) -> tuple[dict[str, Failure], list[str]]: ...
+    def write_files(self, wanted: Sequence[tuple[str, str, str]]) -> list[str | Failure]: ...
 
 
 @attrs.define(eq=False)
@@ -44,12 +37,14 @@ class Outcome:
     skipped  change -> the title of what it needs and that failed
     partly   changes whose object exists though some of their operations failed
     undone   changes that were never sent: the run was interrupted
+    held     netns whose names are gone and that the kernel has not let go of
     """
 
     failed: dict[int, tuple[Change, str, str]] = attrs.field(factory=dict)
     skipped: dict[int, tuple[Change, str]] = attrs.field(factory=dict)
     partly: set[int] = attrs.field(factory=set)
     undone: dict[int, Change] = attrs.field(factory=dict)
+    held: list[str] = attrs.field(factory=list)
 
     @property
     def clean(self) -> bool:
@@ -74,7 +69,7 @@ class Outcome:
         """One for each failure, with the equivalent command."""
         found = [
             Problem(
-                f"{change.item.title}: the kernel refused to {change.action.value} it: {why}",
+                f"{change.item.title}: the kernel refused to {change.verb} it: {why}",
                 change.item.where,
                 f"The same by hand: {command}" if command else "",
             )
@@ -128,8 +123,10 @@ class Run:
         self._files(steps)
         names = {op.name: step for step in dropped for op in step.ops(self.encoding) if isinstance(op, DropNetns)}
         if names and not self._hold(dropped):
-            for name, failure in self.target.drop_netns(list(names)).items():
+            failures, self.outcome.held = self.target.drop_netns(list(names), self.plan.held)
+            for name, failure in failures.items():
                 self._fail(names[name], failure)
+            self.progress(len(names))
         self.encoding.deleting = False
 
     # -- makes
@@ -233,11 +230,10 @@ class Run:
         self._done.update(id(step.change) for step in steps)
         self.progress(len(steps))
 
-    def _fail(self, step: Step, failure: Refusal) -> None:
+    def _fail(self, step: Step, failure: Failure) -> None:
         if not self.outcome.bad(step.change):
-            words = str(failure) if not isinstance(failure, tuple) or failure[1] else os.strerror(failure.errno)
             commands = step.commands(self.encoding)
-            self.outcome.failed[id(step.change)] = (step.change, words, commands[0] if commands else "")
+            self.outcome.failed[id(step.change)] = (step.change, str(failure), commands[0] if commands else "")
 
 
 def _message(op: Op, seq: int) -> bytes:

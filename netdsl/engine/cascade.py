@@ -95,10 +95,11 @@ class _Index:
                     user.reason = f"it goes with {item.title}"
                     queue.append(user)
             for watcher in self.watchers.get(item.netns, ()):
-                if watcher.have is not None and watcher.action in (Action.SAME, Action.UPDATE) and not watcher.resent:
-                    if watcher.item.kind.falls_with(watcher.item, item):
-                        watcher.action, watcher.resent = Action.UPDATE, True
-                        watcher.reason = f"the kernel may drop it with {item.title}"
+                if watcher.have is None or watcher.action not in (Action.SAME, Action.UPDATE) or watcher.resent:
+                    continue
+                if watcher.item.kind.falls_with(watcher.item, item):
+                    watcher.action, watcher.resent = Action.UPDATE, True
+                    watcher.reason = f"the kernel may drop it with {item.title}"
 
 
 def _explain(changes: list[Change]) -> None:

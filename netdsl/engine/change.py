@@ -33,6 +33,7 @@ class Change:
     falls       what takes the object along, so that it needs no delete of its own
     resent      the kernel may have dropped it: it is sent again whether it did or not
     adopts      it exists and becomes ours
+    releases    it was taken over and is given back as it was found
     moved_from  the logical name that it had in the state
     """
 
@@ -45,25 +46,37 @@ class Change:
     falls: str = ""
     resent: bool = False
     adopts: bool = False
+    releases: bool = False
     moved_from: str = ""
+
+    @property
+    def verb(self) -> str:
+        """What it does, in a sentence."""
+        if self.action is Action.SAME:
+            return "take over" if self.adopts else "give back"
+        return str(self.action.value)
 
     @property
     def writes(self) -> bool:
         """Whether the kernel is touched."""
-        return self.action not in (Action.SAME, Action.FORGET)
+        return self.action not in (Action.SAME, Action.FORGET) or self.adopts or self.releases
 
     @property
     def pending(self) -> bool:
         """Whether anything at all is to be done: the kernel, the state, or both."""
-        return self.action is not Action.SAME or self.adopts or bool(self.moved_from)
+        return self.action is not Action.SAME or self.adopts or self.releases or bool(self.moved_from)
 
 
 @attrs.define(eq=False)
 class Plan:
-    """All resources in dependency order, those to be deleted at the end."""
+    """All resources in dependency order, those to be deleted at the end.
+
+    held  netns that processes live in: they outlast their names, so what is ours in them is deleted one by one
+    """
 
     stack: str
     changes: list[Change]
+    held: frozenset[str] = frozenset()
     notes: list[str] = attrs.field(factory=list)
 
     @property

@@ -17,6 +17,7 @@ from netdsl.engine.change import Action, Change, Plan
 from netdsl.engine.graph import order
 from netdsl.engine.observe import Observation
 from netdsl.lang.item import Gone, Item, Key
+from netdsl.lang.naming import altname
 from netdsl.lang.ops import Env, Op
 
 FIRST_IFINDEX = 1 << 20
@@ -47,12 +48,19 @@ class Step:
             return kind.create(item, env)
         if self.verb == "finish":
             return kind.finish(item, env)
-        ops = kind.update(item, {name: want for name, (_, want) in self.change.diffs.items()}, env)
-        return [*ops, *(kind.adopt(item, env) if self.change.adopts else ())]
+        ops: Sequence[Op] = ()
+        if self.change.diffs or self.change.resent:
+            ops = kind.update(item, {name: want for name, (_, want) in self.change.diffs.items()}, env)
+        have = self.change.have
+        if self.change.adopts and have is not None and altname(env.stack, item.name) not in have.marks:
+            return [*ops, *kind.adopt(item, env)]
+        return [*ops, *kind.release(item, env)] if self.change.releases else ops
 
     def commands(self, env: Env) -> Sequence[str]:
         """The equivalent shell commands."""
         changed = {name: want for name, (_, want) in self.change.diffs.items()}
+        if self.verb == "update" and not (changed or self.change.resent):
+            return ()
         return self.item.kind.commands(self.verb, self.item, changed, env)
 
 
@@ -104,9 +112,10 @@ class Encoding:
 def deletions(plan: Plan) -> list[Step]:
     """Explicit deletes, what stands on something before what it stands on; netns last."""
     lost = lost_keys(plan.changes)
+    going = {key: change for key, change in lost.items() if key[0] != "netns" or key[2] not in plan.held}
     steps = []
     for change in lost.values():
-        if not falls_silently(change, lost):
+        if not falls_silently(change, going):
             item = change.record or change.item
             place = "netns" if item.key[0] == "netns" else item.netns
             steps.append(Step(change, "delete", place))
@@ -158,7 +167,7 @@ def _steps(plan: Plan) -> tuple[list[Step], list[tuple[int, int]], list[tuple[in
     by_urn: dict[str, int] = {}
     for change in plan.changes:
         if change.action not in (Action.CREATE, Action.UPDATE, Action.REPLACE) and not (
-            change.adopts and change.action is Action.SAME
+            (change.adopts or change.releases) and change.action is Action.SAME
         ):
             continue
         item, place = change.item, _place(change.item)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -19,6 +19,9 @@ from netdsl.kinds import KINDS
 from netdsl.lang.item import Item, Need
 from netdsl.lang.resource import Resource
 from netdsl.lang.stack import Declared
+
+Holders: TypeAlias = Mapping[str, list[int]]
+"""Pids of processes by the netns that they live in."""
 
 
 def items_of(declared: Declared) -> list[Item]:
@@ -152,24 +155,25 @@ def read_back(target: Target, changes: Iterable[Change], outcome: Outcome) -> li
     return problems
 
 
-def plan_destroy(target: Target, stack: str, recorded: list[Item], *, force: bool = False) -> Preview:
-    """A plan that deletes everything recorded. Raises ConflictError when foreign links stand in our netns."""
+def plan_destroy(target: Target, stack: str, recorded: list[Item], *, force: bool = False) -> tuple[Preview, Holders]:
+    """A plan that deletes everything recorded, and the pids that hold netns of it.
+
+    Raises ConflictError when links that are not the stack's stand in its netns, unless `force` is given.
+    """
     seen = observe(target, recorded, KINDS)
-    plan = make_plan(stack, [], _delete_order(recorded), seen)
+    plan = make_plan(stack, [], sorted_items(recorded), seen)
+    going = [change.item.name for change in plan.changes if change.item.key[0] == "netns" and change.writes]
     if not force:
-        problems = _foreign_links(plan, seen)
+        problems = _foreign_links(plan, going, seen)
         if problems:
             raise ConflictError(problems)
-    return Preview(plan, seen, [])
+    held = target.holders(going)
+    plan.held = frozenset(held)
+    return Preview(plan, seen, []), held
 
 
-def _delete_order(recorded: list[Item]) -> list[Item]:
-    return sorted_items(recorded)
-
-
-def _foreign_links(plan: Plan, seen: Observation) -> list[Problem]:
+def _foreign_links(plan: Plan, going: list[str], seen: Observation) -> list[Problem]:
     ours = {(change.item.netns, change.item.name) for change in plan.changes if change.item.kind.is_link}
-    going = {change.item.key[2] for change in plan.changes if change.item.key[0] == "netns" and change.writes}
     problems = []
     for netns in sorted(going):
         scope = seen.scopes.get(netns)

@@ -21,18 +21,19 @@ def make_plan(stack: str, wanted: Sequence[Item], recorded: Iterable[Item], seen
     records = {record.urn: record for record in recorded}
     matched = _match(wanted, records)
     problems: list[Problem] = []
-    changes = [_compare(stack, item, matched.get(item.urn), seen, problems) for item in wanted]
+    lost_netns: set[str] = set()
+    changes = [_compare(stack, item, matched.get(item.urn), seen, problems, lost_netns) for item in wanted]
     taken = {record.urn for record in matched.values()}
     kept = {item.key for item in wanted}
     leftover = [record for record in records.values() if record.urn not in taken]
     for record in reversed(leftover):
         changes.append(_drop(stack, record, seen, kept))
     for item in wanted:  # its identity changed: what was there under the old one goes
-        record = matched.get(item.urn)
-        if record is not None and record.key != item.key and record.key not in kept and record.key in seen.found:
-            old = _drop(stack, record, seen, kept)
-            old.item = attrs.evolve(record, urn=f"{record.urn}::old")
-            old.moved_from = record.urn
+        before = matched.get(item.urn)
+        if before is not None and before.key != item.key and before.key not in kept and before.key in seen.found:
+            old = _drop(stack, before, seen, kept)
+            old.item = attrs.evolve(before, urn=f"{before.urn}::old")
+            old.moved_from = before.urn
             changes.append(old)
     if problems:
         raise ConflictError(problems)
@@ -41,7 +42,7 @@ def make_plan(stack: str, wanted: Sequence[Item], recorded: Iterable[Item], seen
     if guarded:
         raise ConflictError(
             Problem(
-                f"{c.item.title} is protected, and the plan would {c.action.value} it{f': {c.reason}' if c.reason else ''}",
+                f"{c.item.title} is protected, and the plan would {c.action.value} it ({c.reason or 'not wanted any more'})",
                 c.item.where,
                 "Take protect away first if that is wanted.",
             )
@@ -69,7 +70,15 @@ def _match(wanted: Sequence[Item], records: Mapping[str, Item]) -> dict[str, Ite
     return matched
 
 
-def _compare(stack: str, item: Item, record: Item | None, seen: Observation, problems: list[Problem]) -> Change:
+def _compare(
+    stack: str,
+    item: Item,
+    record: Item | None,
+    seen: Observation,
+    problems: list[Problem],
+    lost_netns: set[str],
+) -> Change:
+    """What happens to one wanted item; `lost_netns` collects the netns that turn out to be foreign."""
     have = seen.found.get(item.key)
     if record is not None:
         item.extra = {word: value for word, value in record.extra.items() if word != "unsettled"}
@@ -84,19 +93,31 @@ def _compare(stack: str, item: Item, record: Item | None, seen: Observation, pro
         return change
     foreign = _foreign(stack, item, record, have)
     if foreign and not item.opts.adopt:
+        if item.netns in lost_netns:  # said already: its netns is not ours
+            return change
+        if item.key[0] == "netns":
+            lost_netns.add(item.name)
         problems.append(
             Problem(
                 foreign,
                 item.where,
-                "Remove it, choose another name, or take it over with opts=Opts(adopt=True).",
+                "Remove it, choose another name, or take it over with opts=Opts(adopt=True) (all there is: --adopt).",
             )
         )
         return change
     change.adopts = bool(foreign)
+    if change.adopts:
+        item.extra["adopted"] = True
+        item.extra["found"] = {name: have.props.get(name) for name in item.props}
+    if "cookie" in have.props:
+        item.extra["cookie"] = have.props["cookie"]
     if record is not None and record.kind is not item.kind and not foreign:
         change.action, change.reason = Action.REPLACE, f"it was a {record.kind.__name__}"
         return change
     _diff(change)
+    if item.kind.preexisting and record is None:
+        item.extra["found"] = dict(have.props)
+        change.adopts = change.action is Action.SAME
     return change
 
 
@@ -128,6 +149,9 @@ def _diff(change: Change) -> None:
             change.diffs[name] = (now, want)
     if record is not None:
         before = record.extra.get("found", {})
+        fresh = {name: have.props.get(name) for name in item.props if name not in record.props and name not in before}
+        if fresh:
+            item.extra["found"] = {**before, **fresh}
         for name in record.props:
             if name not in item.props and name in properties:
                 back = before.get(name, properties[name].kernel)
@@ -155,5 +179,17 @@ def _drop(stack: str, record: Item, seen: Observation, kept: set[Key]) -> Change
     if not record.kind.is_ours(record, have, stack):
         return Change(Action.FORGET, record, record, have, reason="another object has taken its place")
     if record.extra.get("adopted"):
-        return Change(Action.FORGET, record, record, have, reason="it was adopted, not made: it stays")
+        return _give_back(record, have)
     return Change(Action.DELETE, record, record, have)
+
+
+def _give_back(record: Item, have: Have) -> Change:
+    """What was taken over stays, with the values that it had then."""
+    found = record.extra.get("found", {})
+    change = Change(Action.SAME, record, record, have, reason="it was taken over, not made: it stays", releases=True)
+    for name in record.props:
+        back = found.get(name)
+        if back is not None and have.props.get(name) != back:
+            change.action = Action.UPDATE
+            change.diffs[name] = (have.props.get(name), back)
+    return change

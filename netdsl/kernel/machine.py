@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 import resource
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
-from netdsl import wire
 from netdsl.kernel import namespaces
-from netdsl.kernel.netlink import Failure, Netlink
+from netdsl.kernel.netlink import Netlink
+from netdsl.kernel.release import Watch, nsid
 from netdsl.lang.dump import Dump, Scope
-from netdsl.lang.ops import MakeNetns
+from netdsl.lang.ops import Failure, MakeNetns
 
-_RTM_GETNSID = 90
-_NETNSA_NSID, _NETNSA_FD = 1, 3
 _SPARE_FDS = 128
+_PATIENCE = 1.0
+"""Seconds that the kernel may take before it lets go of the next netns, until we say that it is held."""
 _PROC_SYS = "/proc/sys/"
 
 
@@ -124,10 +124,7 @@ class Machine:
 
     def nsid(self, netns: str, other: str) -> int:
         """The id by which one namespace knows another, or -1."""
-        body = b"\0\0\0\0" + wire.attr_u32(_NETNSA_FD, self.netns_fd(other))
-        answer = self._socket(netns).ask(_RTM_GETNSID, body)
-        payload = wire.attrs(answer, 4, len(answer)).get(_NETNSA_NSID)
-        return int.from_bytes(payload, "little", signed=True) if payload else -1
+        return nsid(self._socket(netns), self.netns_fd(other))
 
     def holders(self, wanted: Iterable[str]) -> dict[str, list[int]]:
         """Pids of processes inside the named namespaces."""
@@ -168,18 +165,24 @@ class Machine:
         failed = namespaces.make([op.name for op in wanted], inside)
         for name in failed:
             self.forget(name)
-        return {name: Failure(error.errno or 0, "") for name, error in failed.items()}
+        return {name: Failure(error.errno or 0) for name, error in failed.items()}
 
-    def drop_netns(self, wanted: Iterable[str]) -> dict[str, Failure]:
-        """Take names away, all in one go so that the kernel cleans up in bulk."""
+    def drop_netns(self, wanted: Sequence[str], held: Collection[str]) -> tuple[dict[str, Failure], list[str]]:
+        """Take names away, all in one go so that the kernel cleans up in bulk.
+
+        `held` are known to outlast their names. Returns those that failed, and others that the kernel still holds when
+        a while has passed.
+        """
         failed: dict[str, Failure] = {}
         for name in wanted:
             self.forget(name)
+        watch = Watch(self._socket(""), [name for name in wanted if name not in held])
+        for name in wanted:
             try:
                 namespaces.drop(name)
             except OSError as error:
-                failed[name] = Failure(error.errno or 0, "")
-        return failed
+                failed[name] = Failure(error.errno or 0)
+        return failed, watch.wait(_PATIENCE)
 
     def write_files(self, wanted: Sequence[tuple[str, str, str]]) -> list[str | Failure]:
         """Write files below /proc/sys, each (netns, path, value); gives what stood there before, or why it failed."""
@@ -195,7 +198,7 @@ class Machine:
                     before[index] = _read_file(_PROC_SYS + path)
                     _write_file(_PROC_SYS + path, value)
                 except OSError as error:
-                    before[index] = Failure(error.errno or 0, "")
+                    before[index] = Failure(error.errno or 0)
 
         namespaces.visit(sorted(by_netns), work)
         return before

@@ -182,7 +182,8 @@ def require_rights() -> None:
         if line.startswith("CapEff:"):
             held = int(line.split()[1], 16)
             if not (held >> _CAP_NET_ADMIN & 1 and held >> _CAP_SYS_ADMIN & 1):
-                raise _no_permission("no permission to change the network", PermissionError(errno.EPERM, "root is needed"))
+                denied = PermissionError(errno.EPERM, "root is needed")
+                raise _no_permission("no permission to change the network", denied)
 
 
 def _no_permission(what: str, error: OSError) -> KernelError:

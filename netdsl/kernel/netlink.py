@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from netdsl import wire
 from netdsl.errors import KernelError
+from netdsl.lang.ops import Failure
 
 _SOL_NETLINK = 270
 _CAP_ACK, _EXT_ACK, _STRICT_CHK = 10, 11, 12
@@ -22,17 +21,6 @@ _ACK_SPACE = 1024
 """Receive buffer that one error message can take (struct sk_buff and its data)."""
 _TRIES = 20
 """How often a dump is repeated that changed under our hands."""
-
-
-class Failure(NamedTuple):
-    """A refused message: errno and the kernel's own words ("" when it gave none)."""
-
-    errno: int
-    message: str
-
-    def __str__(self) -> str:
-        words = os.strerror(self.errno)
-        return f"{self.message} ({words})" if self.message else words
 
 
 class Netlink:

@@ -50,8 +50,9 @@ class Bridge(Link):
         FLAG, default=None, at="info", number=23, word="mcast_snooping 0|1", kernel=True, doc="IGMP and MLD snooping"
     )
     mcast_querier: bool | None = prop(
-        FLAG, default=None, at="info", number=25, word="mcast_querier 0|1", kernel=False, doc="send IGMP and MLD queries"
-    )
+        FLAG, default=None, at="info", number=25, word="mcast_querier 0|1", kernel=False,
+        doc="send IGMP and MLD queries",
+    )  # fmt: skip
     mcast_hash_max: int | None = prop(
         u32(1), default=None, at="info", number=27, word="mcast_hash_max", kernel=4096, unit="entries",
         doc="size of the multicast group table; a power of two",

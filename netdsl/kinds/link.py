@@ -11,6 +11,7 @@ from struct import Struct
 from typing import Any, ClassVar
 
 from netdsl import wire
+from netdsl.kinds.shell import ip, netns_option, option
 from netdsl.lang import naming
 from netdsl.lang.declaration import Declaration, current, user_frame
 from netdsl.lang.dump import Dump, Nsid, Scope
@@ -18,9 +19,8 @@ from netdsl.lang.item import Gone, Have, Item
 from netdsl.lang.ops import Env, Op, Send
 from netdsl.lang.resource import DERIVED, Namespace, Property, Resource, argument, kind, prop
 from netdsl.lang.values import BOOL, FLAG, LINK_MAC, check_cidr, reference, text, u16, u32
-from netdsl.kinds.shell import ip, netns_option, option
 
-RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINKPROP = 16, 17, 18, 108
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINKPROP, RTM_DELLINKPROP = 16, 17, 18, 108, 109
 IFLA_IFNAME, IFLA_LINK, IFLA_LINKINFO, IFLA_NET_NS_FD, IFLA_EXT_MASK = 3, 5, 18, 28, 29
 IFLA_LINK_NETNSID, IFLA_PROP_LIST, IFLA_ALT_IFNAME = 37, 52, 53
 INFO_KIND, INFO_DATA, INFO_SLAVE_KIND, INFO_SLAVE_DATA = 1, 2, 4, 5
@@ -55,8 +55,9 @@ class Link(Resource):
         text(254), default=None, at="late", number=20, word="alias", kernel="", doc="free text kept with the link"
     )
     master: Link | None = prop(
-        BRIDGE, default=None, at="link", number=10, word="master", kernel="", gone=Gone.RESET, doc="bridge that the link is a port of"
-    )
+        BRIDGE, default=None, at="link", number=10, word="master", kernel="", gone=Gone.RESET,
+        doc="bridge that the link is a port of",
+    )  # fmt: skip
     txqueuelen: int | None = prop(
         u32(), default=None, at="link", number=13, word="txqueuelen", unit="packets", kernel=1000,
         doc="length of the transmit queue",
@@ -249,14 +250,20 @@ class Link(Resource):
         return [mark_op(env.ifindex(item.netns, item.name), naming.altname(env.stack, item.name))]
 
     @classmethod
+    def release(cls, item: Item, env: Env) -> list[Op]:
+        """Take the ownership altname off."""
+        ifindex = env.ifindex(item.netns, item.name)
+        return [mark_op(ifindex, naming.altname(env.stack, item.name), RTM_DELLINKPROP, 0)]
+
+    @classmethod
     def late(cls, item: Item, env: Env) -> list[Op]:
         """Attributes that creation ignores: the alias (rtnl_newlink), bridge port options."""
         attributes = cls.pack("late", item.props, item.netns, env)
         ops: list[Op] = [Send(RTM_NEWLINK, 0, cls.header(item, env) + attributes)] if attributes else []
-        return [*ops, *cls.port(item, env)]
+        return [*ops, *cls.port_options(item, env)]
 
     @classmethod
-    def port(cls, item: Item, env: Env) -> list[Op]:
+    def port_options(cls, item: Item, env: Env) -> list[Op]:
         """Bridge port options."""
         ops: list[Op] = []
         port = cls.pack("port", item.props, item.netns, env)
@@ -335,11 +342,12 @@ class Link(Resource):
             yield f"bridge {netns_option(item.netns)}link set dev {item.name}{port}"
 
 
-def mark_op(ifindex: int, altname: str) -> Op:
-    """RTM_NEWLINKPROP that adds an altname."""
+def mark_op(
+    ifindex: int, altname: str, kind: int = RTM_NEWLINKPROP, flags: int = wire.F_CREATE | wire.F_EXCL | wire.F_APPEND
+) -> Op:
+    """The message that adds an altname, or with RTM_DELLINKPROP takes it away."""
     names = wire.nest(IFLA_PROP_LIST, wire.attr(IFLA_ALT_IFNAME, altname.encode() + b"\0"))
-    flags = wire.F_CREATE | wire.F_EXCL | wire.F_APPEND
-    return Send(RTM_NEWLINKPROP, flags, wire.IFINFO.pack(0, 0, ifindex, 0, 0) + names)
+    return Send(kind, flags, wire.IFINFO.pack(0, 0, ifindex, 0, 0) + names)
 
 
 def port_info(packed: bytes) -> bytes:

@@ -82,7 +82,7 @@ class VethEnd(Link):
         rest = {k: v for k, v in item.props.items() if k not in ("mac", "mtu")}
         body = cls.header(item, env, flags, flags) + cls.pack("link", rest, item.netns, env)
         body += cls.pack("late", rest, item.netns, env)
-        return [*cls.adopt(item, env), Send(RTM_NEWLINK, 0, body), *cls.port(item, env)]
+        return [*cls.adopt(item, env), Send(RTM_NEWLINK, 0, body), *cls.port_options(item, env)]
 
     @classmethod
     def add_command(cls, item: Item, env: Env) -> list[str]:

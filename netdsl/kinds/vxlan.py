@@ -35,8 +35,9 @@ class Vxlan(Link):
         IP, default=None, at="info", number=4, number6=17, word="local", doc="source address of the outer packets"
     )
     ttl: int | None = prop(
-        u8(), default=None, at="info", number=5, word="ttl", unit="hops", kernel=0, doc="TTL of the outer packets; 0: default"
-    )
+        u8(), default=None, at="info", number=5, word="ttl", unit="hops", kernel=0,
+        doc="TTL of the outer packets; 0: default",
+    )  # fmt: skip
     tos: int | None = prop(
         u8(), default=None, at="info", number=6, word="tos", kernel=0, doc="TOS of the outer packets; 1: inherit"
     )

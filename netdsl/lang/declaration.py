@@ -41,12 +41,17 @@ class _Blind:
 
 @attrs.define(eq=False)
 class Declaration:
-    """What a stack function has declared so far."""
+    """What a stack function has declared so far.
+
+    collects  mistakes are collected, not raised
+    adopts    every resource is taken over where it exists already
+    """
 
     stack: str
     host: str = ""
     observer: Observer = attrs.field(factory=_Blind)
     collects: bool = True
+    adopts: bool = False
     resources: list[Resource] = attrs.field(factory=list)
     problems: list[Problem] = attrs.field(factory=list)
     netns_stack: list[Namespace] = attrs.field(factory=list)

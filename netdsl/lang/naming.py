@@ -27,7 +27,8 @@ def check_ifname(value: Any) -> str:
     if len(value.encode()) > IFNAMSIZ:
         raise ValueError(f"an interface name has at most {IFNAMSIZ} bytes; {value!r} has {len(value.encode())}")
     if not value or value in (".", "..") or _BAD_IN_IFNAME.search(value) or "%" in value:
-        raise ValueError(f"{value!r} is no interface name: it must not be empty, '.', '..' or hold '/', ':', '%' or space")
+        why = "it must not be empty, '.', '..' or hold '/', ':', '%' or space"
+        raise ValueError(f"{value!r} is no interface name: {why}")
     return value
 
 

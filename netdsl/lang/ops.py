@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os import strerror
 from typing import NamedTuple, Protocol, TypeAlias
 
 from netdsl.lang.item import Item, Key
@@ -36,6 +37,17 @@ class DropNetns(NamedTuple):
 
 
 Op: TypeAlias = Send | WriteSysctl | MakeNetns | DropNetns
+
+
+class Failure(NamedTuple):
+    """Why the kernel refused an operation: errno and its own words ("" when it gave none)."""
+
+    errno: int
+    message: str = ""
+
+    def __str__(self) -> str:
+        words = strerror(self.errno)
+        return f"{self.message} ({words})" if self.message else words
 
 
 class Env(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast, dataclass_transform
 
 import attrs
 
@@ -97,7 +97,7 @@ _Class = TypeVar("_Class", bound="type[Resource]")
 def kind(cls: _Class) -> _Class:
     """Make an attrs class of a kind and index its properties."""
     made = attrs.define(slots=False, init=False, eq=False, repr=False)(cls)
-    fields = attrs.fields(made)
+    fields = attrs.fields(cast(type[attrs.AttrsInstance], made))
     made.properties = {
         f.name: Property(name=f.name, **f.metadata["property"]) for f in fields if "property" in f.metadata
     }
@@ -197,6 +197,8 @@ class Resource:
         if not isinstance(mine["opts"], Opts):
             self.fault(f"{self.title}: opts must be Opts(...), not {mine['opts']!r}")
             mine["opts"] = DEFAULT_OPTS
+        if declaration.adopts:
+            mine["opts"] = attrs.evolve(mine["opts"], adopt=True)
         for word, _ in type(self).references:
             other = mine[word]
             if other is not None and other.netns_name != self.netns_name:
@@ -325,6 +327,11 @@ class Resource:
     @classmethod
     def adopt(cls, item: Item, env: Env) -> Sequence[Op]:
         """Operations that mark an existing object as ours; most kinds have none."""
+        return ()
+
+    @classmethod
+    def release(cls, item: Item, env: Env) -> Sequence[Op]:
+        """Operations that take the mark off an object that was adopted."""
         return ()
 
     @classmethod

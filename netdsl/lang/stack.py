@@ -69,6 +69,7 @@ def declare(
     *,
     host: str = "",
     observer: Observer | None = None,
+    adopts: bool = False,
 ) -> Declared:
     """Run a stack function with typed parameter values.
 
@@ -80,6 +81,7 @@ def declare(
             [Problem(f"parameter {n} has no default", stack.where, f"Give it with -p {n}=...") for n in missing]
         )
     declaration = Declaration(name, host) if observer is None else Declaration(name, host, observer)
+    declaration.adopts = adopts
     with declaring(declaration):
         outputs = stack.function(**values)
         for resource in declaration.resources:

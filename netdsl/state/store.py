@@ -135,7 +135,7 @@ class Store:
             made, altered, gone, moved = [], [], [], []
             for change in changes:
                 item = change.item
-                if change.action in (Action.DELETE, Action.FORGET):
+                if change.action in (Action.DELETE, Action.FORGET) or change.releases:
                     gone.append((item.urn,))
                     if change.moved_from:
                         moved.append((item.urn, change.moved_from))
@@ -172,7 +172,7 @@ class Store:
             rows = [
                 (_dumps(c.item.extra), _dumps(list(c.item.after)), c.item.where, _opts(c.item.opts), c.item.urn)
                 for c in changes
-                if c.action not in (Action.DELETE, Action.FORGET)
+                if c.action not in (Action.DELETE, Action.FORGET) and not c.releases
                 and (c.action is not Action.CREATE or "cookie" in c.item.extra or "found" in c.item.extra)
             ]
             connection.executemany("UPDATE resources SET extra=?, after=?, program=?, opts=? WHERE urn=?", rows)
