@@ -48,22 +48,27 @@ enum { M_BR0 = 1, M_VETH0, M_CETH0, M_ETH0, M_PORT, M_VTEP0, M_BRIDGE, M_TRUNK, 
 
 /*
  * An order is a list of waves separated by '|'. In a wave each node runs its
- * steps in turn, then the next node.
- *   N  both netns of the node, with sysctls
- *   B  br0 in n{i}, up, with its address
- *   V  veth0 in n{i} (master br0, up) and its peer eth0 in c{i}
- *   E  eth0 in n{i} (up) with its address, and its peer port{i} in underlay
- *   X  vtep0, up, with its address
- *   P  neighbours, fdb entries and routes to the ring neighbours
- *   C  eth0 of c{i} up, address, default route
- *   M  port{i}: its bridge as master, and up
- *   U  underlay's bridges and trunks up (once, not for each node)
+ * steps in turn, then the next node does. A lower-case step makes the same
+ * links as its capital, but leaves them down.
+ *   N    both netns of the node, with their sysctls
+ *   B b  br0 in n{i}; B with its address
+ *   V v  veth0 in n{i}, its master br0, and its peer eth0 in c{i}
+ *   E e  eth0 in n{i}, and its peer port{i} in underlay; E with its address
+ *   D    veth0 and eth0 up, the address of eth0 (after v and e)
+ *   Y    br0 up, its address (after b)
+ *   X    vtep0, up, with its address
+ *   P    neighbours, fdb entries and routes to the ring neighbours
+ *   C    eth0 of c{i} up, its address and default route
+ *   M    port{i}: its bridge as master, and up
+ *   U    the bridges of underlay up (once, not for each node)
  */
 static const struct { const char *name, *steps; } orders[] = {
-	{ "last", "NBVEXPC|M|U" },
+	{ "late", "N|bve|M|C|DYXP|U" },          /* every link made down, shared bridges up last */
+	{ "bridges-late", "N|bVEXP|C|M|Y|U" },   /* only bridges come up late */
+	{ "kinds-late", "N|b|v|e|M|C|D|Y|X|P|U" },
 	{ "kinds", "N|B|V|E|X|P|C|M|U" },
-	{ "live", "U|N|B|V|E|X|P|C|M" },
-	{ "nodes", "U|NBVEXPCM" },
+	{ "nodes-last", "NBVEXPC|M|U" },         /* node by node, but underlay up last */
+	{ "nodes", "U|NBVEXPCM" },               /* node by node on a live bridge */
 };
 
 struct netns {
@@ -256,12 +261,24 @@ static void bridge(struct netns *ns, int index, const char *name, int what, int 
 	end(ns, head);
 }
 
+/*
+ * With the default, a queue for each CPU, the kernel makes all queues and then
+ * switches all but one off, which waits for two RCU grace periods for each pair.
+ */
+static void one_queue(struct nlmsghdr *head)
+{
+	put32(head, IFLA_NUM_TX_QUEUES, 1);
+	put32(head, IFLA_NUM_RX_QUEUES, 1);
+}
+
 /* The peer is created where it belongs: nothing is ever moved. It starts down and without a master. */
 static void veth(struct netns *ns, int index, const char *name, int what, int i, int master, int up,
 		 const struct netns *peer_ns, int peer_index, const char *peer_name, int peer_what)
 {
 	struct ifinfomsg peer = { .ifi_index = peer_index };
 	struct nlmsghdr *head = new_link(ns, index, name, what, i, master, up);
+
+	one_queue(head);
 	struct nlattr *info = open_nest(head, IFLA_LINKINFO);
 
 	put(head, IFLA_INFO_KIND, "veth", 5);
@@ -270,6 +287,7 @@ static void veth(struct netns *ns, int index, const char *name, int what, int i,
 
 	put_name(head, peer_name);
 	put_mac(head, IFLA_ADDRESS, peer_what, i);
+	one_queue(head);
 	if (peer_ns)
 		put32(head, IFLA_NET_NS_FD, peer_ns->fd);
 	close_nest(head, nest);
@@ -383,7 +401,7 @@ static void new_netns(struct netns *ns, size_t size, int forwarding, const char 
 
 static void build_underlay(void)
 {
-	char name[16], peer[16];
+	char name[24], peer[24];
 
 	for (int b = 0; b < bridges; b++) {
 		snprintf(name, sizeof name, "br%d", b);
@@ -401,7 +419,7 @@ static void build_underlay(void)
 static void build_node(char step, int i)
 {
 	struct netns *n = node + i, *c = container + i;
-	char port[16];
+	char port[24];
 	int near[4];
 
 	switch (step) {
@@ -410,16 +428,30 @@ static void build_node(char step, int i)
 		new_netns(c, NODE_BUFFER, 0, "c%d", i);
 		break;
 	case 'B':
-		bridge(n, BR0, "br0", M_BR0, i, 1);
-		address(n, BR0, overlay_address(i, 1), 24);
+	case 'b':
+		bridge(n, BR0, "br0", M_BR0, i, step == 'B');
+		if (step == 'B')
+			address(n, BR0, overlay_address(i, 1), 24);
 		break;
 	case 'V':
-		veth(n, VETH0, "veth0", M_VETH0, i, BR0, 1, c, ETH0, "eth0", M_CETH0);
+	case 'v':
+		veth(n, VETH0, "veth0", M_VETH0, i, BR0, step == 'V', c, ETH0, "eth0", M_CETH0);
 		break;
 	case 'E':
+	case 'e':
 		snprintf(port, sizeof port, "port%d", i);
-		veth(n, ETH0, "eth0", M_ETH0, i, 0, 1, &underlay, PORTS + i, port, M_PORT);
+		veth(n, ETH0, "eth0", M_ETH0, i, 0, step == 'E', &underlay, PORTS + i, port, M_PORT);
+		if (step == 'E')
+			address(n, ETH0, underlay_address(i), 16);
+		break;
+	case 'D':
+		link_up(n, VETH0, 0);
+		link_up(n, ETH0, 0);
 		address(n, ETH0, underlay_address(i), 16);
+		break;
+	case 'Y':
+		link_up(n, BR0, 0);
+		address(n, BR0, overlay_address(i, 1), 24);
 		break;
 	case 'X':
 		vxlan(n, i);
@@ -503,7 +535,7 @@ static void link_line(const char *ns, const char *kind, const char *name, int in
 /* One line for each object of the lab. */
 static void list_objects(void)
 {
-	char n[16], c[16], name[16];
+	char n[24], c[24], name[24];
 	int near[4];
 
 	line("netns underlay\n");

@@ -81,6 +81,3 @@ def main() -> NoReturn:
     except BrokenPipeError:
         code = 0
     sys.exit(code if isinstance(code, int) else 0)
-
-
-

@@ -108,12 +108,14 @@ class Deployment:
             failed = [{"urn": c.item.urn, "error": why} for c, why, _ in outcome.failed.values()]
             skipped = [{"urn": c.item.urn, "needs": title} for c, title in outcome.skipped.values()]
             event = {"event": "result", "version": render.JSON_VERSION, "status": status, "summary": counts}
-            render.print_json({**event, "failed": failed, "skipped": skipped, "held": outcome.held, "outputs": outputs}, lines=True)
+            event |= {"failed": failed, "skipped": skipped, "held": outcome.held, "outputs": outputs}
+            render.print_json(event, lines=True)
             return
         words = {"create": "created", "update": "updated", "replace": "replaced", "delete": "deleted"}
         done = [f"{counts[action]} {word}" for action, word in words.items() if counts[action]]
         for netns in outcome.held:
-            click.echo(click.style(f"note: the name of netns {netns} is gone, but something still holds it", fg="yellow"))
+            text = f"note: the name of netns {render.escaped(netns)} is gone, but something still holds it"
+            click.echo(click.style(text, fg="yellow"))
         click.echo(f"done: {', '.join(done) or 'nothing to do in the kernel'}")
         for name, value in outputs.items():
             click.echo(f"  {name} = {render.shown(value)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ from netdsl.engine import deploy
 from netdsl.engine.observe import LiveObserver
 from netdsl.errors import StateError, UsageError, joined
 from netdsl.kernel.machine import Machine
-from netdsl.kinds.link import LINKS, Link
+from netdsl.kinds import LINKS
+from netdsl.kinds.link import Link
 from netdsl.lang.naming import STACK_NAME
 from netdsl.lang.params import resolve
 from netdsl.lang.stack import Declared, Stack, declare
@@ -169,6 +169,8 @@ def given_params(pairs: tuple[str, ...], file: str | None) -> dict[str, Any]:
     """Values of --params FILE and, over them, of -p name=value."""
     found: dict[str, Any] = {}
     if file is not None:
+        import tomllib
+
         try:
             found.update(tomllib.loads(Path(file).read_text()))
         except OSError as error:

@@ -9,6 +9,7 @@ number of waves depends on the depth of the stack, not on its size.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from graphlib import CycleError
 
 import attrs
 
@@ -129,7 +130,7 @@ def creations(plan: Plan) -> list[Wave]:
     try:
         sequence = order(len(steps), edges + soft)
         edges += soft
-    except Exception:  # networkx's own: the user's depends_on runs against the preference; it is only one
+    except CycleError:  # the user's depends_on runs against the preference, which is only one
         sequence = order(len(steps), edges)
     before: list[list[int]] = [[] for _ in steps]
     for first, second in edges:

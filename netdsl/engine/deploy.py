@@ -16,6 +16,7 @@ from netdsl.engine.plan import make_plan
 from netdsl.engine.world import Surroundings
 from netdsl.errors import ConflictError, Problem, StackError
 from netdsl.kinds import KINDS
+from netdsl.kinds.link import FALLBACK_LINKS
 from netdsl.lang.item import Item, Need
 from netdsl.lang.resource import Resource
 from netdsl.lang.stack import Declared
@@ -187,12 +188,6 @@ def _foreign_links(plan: Plan, going: list[str], seen: Observation) -> list[Prob
                     )
                 )
     return problems
-
-
-FALLBACK_LINKS = frozenset(
-    ("tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0")
-)
-"""Devices that the kernel puts into every new netns once their modules are loaded."""
 
 
 def summary(outputs: Any) -> Mapping[str, Any]:

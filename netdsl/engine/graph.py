@@ -1,10 +1,13 @@
-"""The dependency graph (the only user of networkx)."""
+"""The dependency graph (the only user of networkx).
+
+networkx names cycles and thins the graph out for drawing. Plain ordering, which every command needs, is left to the
+standard library: importing networkx takes as long as the whole rest of an empty plan.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-
-import networkx as nx
+from graphlib import CycleError, TopologicalSorter
 
 from netdsl.errors import Problem, StackError
 from netdsl.lang.item import Gone, Item, Key
@@ -13,12 +16,12 @@ from netdsl.lang.item import Gone, Item, Key
 def order(count: int, edges: Iterable[tuple[int, int]]) -> list[int]:
     """Numbers 0..count-1 so that of each edge the first comes before the second.
 
-    Raises networkx.NetworkXUnfeasible when there is a cycle.
+    Raises graphlib.CycleError when there is a cycle.
     """
-    graph = nx.DiGraph()
-    graph.add_nodes_from(range(count))
-    graph.add_edges_from(edges)
-    return list(nx.topological_sort(graph))
+    before: dict[int, list[int]] = {index: [] for index in range(count)}
+    for first, second in edges:
+        before[second].append(first)
+    return list(TopologicalSorter(before).static_order())
 
 
 def dependencies(items: Sequence[Item]) -> list[tuple[int, int]]:
@@ -43,7 +46,9 @@ def sorted_items(items: Sequence[Item]) -> list[Item]:
     edges = dependencies(items)
     try:
         return [items[index] for index in order(len(items), edges)]
-    except nx.NetworkXUnfeasible:
+    except CycleError:
+        import networkx as nx
+
         cycle = [items[first] for first, _ in nx.find_cycle(nx.DiGraph(edges))]
     chain = " -> ".join(item.title for item in [*reversed(cycle), cycle[-1]])
     places = ", ".join(dict.fromkeys(item.where for item in reversed(cycle)))
@@ -60,6 +65,8 @@ def sorted_items(items: Sequence[Item]) -> list[Item]:
 
 def reduced_edges(items: Sequence[Item]) -> list[tuple[int, int]]:
     """The edges without those that others imply, for drawing."""
+    import networkx as nx
+
     graph = nx.DiGraph()
     graph.add_nodes_from(range(len(items)))
     graph.add_edges_from(dependencies(items))

@@ -42,7 +42,7 @@ def make_plan(stack: str, wanted: Sequence[Item], recorded: Iterable[Item], seen
     if guarded:
         raise ConflictError(
             Problem(
-                f"{c.item.title} is protected, and the plan would {c.action.value} it ({c.reason or 'not wanted any more'})",
+                f"{c.item.title} is protected; the plan would {c.action.value} it: {c.reason or 'unwanted'}",
                 c.item.where,
                 "Take protect away first if that is wanted.",
             )

@@ -218,5 +218,3 @@ def _write_file(path: str, value: str) -> None:
         os.write(fd, value.encode() + b"\n")
     finally:
         os.close(fd)
-
-

@@ -7,28 +7,23 @@ that. Bridge port options sit at "port" (IFLA_INFO_SLAVE_DATA) and can be given 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from struct import Struct
 from typing import Any, ClassVar
 
 from netdsl import wire
 from netdsl.kinds.shell import ip, netns_option, option
 from netdsl.lang import naming
 from netdsl.lang.declaration import Declaration, current, user_frame
-from netdsl.lang.dump import Dump, Nsid, Scope
+from netdsl.lang.dump import Nsid, Scope
 from netdsl.lang.item import Gone, Have, Item
 from netdsl.lang.ops import Env, Op, Send
 from netdsl.lang.resource import DERIVED, Namespace, Property, Resource, argument, kind, prop
 from netdsl.lang.values import BOOL, FLAG, LINK_MAC, check_cidr, reference, text, u16, u32
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINKPROP, RTM_DELLINKPROP = 16, 17, 18, 108, 109
-IFLA_IFNAME, IFLA_LINK, IFLA_LINKINFO, IFLA_NET_NS_FD, IFLA_EXT_MASK = 3, 5, 18, 28, 29
-IFLA_LINK_NETNSID, IFLA_PROP_LIST, IFLA_ALT_IFNAME = 37, 52, 53
+IFLA_IFNAME, IFLA_LINKINFO, IFLA_NET_NS_FD = 3, 18, 28
+IFLA_PROP_LIST, IFLA_ALT_IFNAME = 52, 53
 INFO_KIND, INFO_DATA, INFO_SLAVE_KIND, INFO_SLAVE_DATA = 1, 2, 4, 5
 IFF_UP = 1
-RTEXT_FILTER_SKIP_STATS = 8
-
-_S32 = Struct("=i")
-_NONE, _MINUS = b"\0\0\0\0", b"\xff\xff\xff\xff"
 
 BRIDGE = reference("a Bridge", "bridge")
 
@@ -300,9 +295,7 @@ class Link(Resource):
     @classmethod
     def words(cls, at: str, props: Mapping[str, Any]) -> str:
         """The options of one place as `ip` takes them."""
-        return "".join(
-            option(p.word, props[p.name]) for p in cls.places()[at] if props.get(p.name) is not None
-        )
+        return "".join(option(p.word, props[p.name]) for p in cls.places()[at] if props.get(p.name) is not None)
 
     @classmethod
     def commands(cls, action: str, item: Item, changed: Mapping[str, Any], env: Env) -> Sequence[str]:
@@ -355,81 +348,8 @@ def port_info(packed: bytes) -> bytes:
     return wire.nest(IFLA_LINKINFO, wire.attr(INFO_SLAVE_KIND, b"bridge") + wire.nest(INFO_SLAVE_DATA, packed))
 
 
-# -- decoding
-
-
-def read_link(buffer: bytes, start: int, end: int, scope: Scope) -> None:
-    """One RTM_NEWLINK of a dump."""
-    _, _, ifindex, flags, _ = wire.IFINFO.unpack_from(buffer, start)
-    found = wire.attrs(buffer, start + 16, end)
-    name = found[IFLA_IFNAME][:-1].decode("utf-8", "replace")
-    scope.links[ifindex] = name
-    info = wire.attrs(found[IFLA_LINKINFO], 0, len(found[IFLA_LINKINFO])) if IFLA_LINKINFO in found else {}
-    word = wire.text(info[INFO_KIND]) if INFO_KIND in info else "loopback" if ifindex == 1 else "device"
-    key = ("link", scope.netns, name)
-    props: dict[str, Any] = {}
-    marks: tuple[str, ...] = ()
-    if IFLA_PROP_LIST in found:
-        marks = tuple(wire.text(v) for n, v in wire.attr_list(found[IFLA_PROP_LIST]) if n == IFLA_ALT_IFNAME)
-    names = scope.interest.get(key)
-    if names is not None:
-        cls = LINK_KINDS.get(word, Link)
-        for declared in cls.properties.values():
-            if declared.name in names:
-                props[declared.name] = _value(declared, found, info, flags)
-        if word == "veth":
-            props["iflink"] = wire.U32.unpack(found.get(IFLA_LINK, _NONE))[0]
-            props["link_nsid"] = _S32.unpack(found.get(IFLA_LINK_NETNSID, _MINUS))[0]
-    scope.found[key] = Have(word, props, ifindex, marks)
-
-
-def _value(declared: Property, found: Mapping[int, bytes], info: dict[Any, Any], flags: int) -> Any:
-    at = declared.at
-    if at in ("link", "late"):
-        place = found
-    elif at == "info":
-        place = _nested(info, INFO_DATA)
-    elif at == "port":
-        place = _nested(info, INFO_SLAVE_DATA) if info.get(INFO_SLAVE_KIND, b"")[:6] == b"bridge" else {}
-    else:
-        return bool(flags & IFF_UP) if declared.name == "up" else None
-    payload = place.get(declared.number)
-    if payload is None and declared.number6:
-        payload = place.get(declared.number6)
-    if payload is None:
-        return "" if declared.type.link else declared.kernel if at == "late" else None
-    return declared.type.unpack(payload)
-
-
-def _nested(info: dict[Any, Any], number: int) -> Mapping[int, bytes]:
-    """The attributes inside one of IFLA_LINKINFO's, parsed once."""
-    parsed: Mapping[int, bytes] | None = info.get(("parsed", number))
-    if parsed is None:
-        payload = info.get(number, b"")
-        parsed = info[("parsed", number)] = wire.attrs(payload, 0, len(payload))
-    return parsed
-
-
-def settle(scopes: Sequence[Scope], nsid: Nsid) -> None:
-    """Turn ifindexes in properties into names once all links are known; let each kind look across netns."""
-    for scope in scopes:
-        for key, have in scope.found.items():
-            if key[0] == "link" and have.props:
-                for word, _ in LINK_KINDS.get(have.kind, Link).references:
-                    if have.props.get(word):
-                        have.props[word] = scope.links.get(have.props[word], "")
-    for cls in LINK_KINDS.values():
-        cls.settle(scopes, nsid)
-
+FALLBACK_LINKS = frozenset(("tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"))
+"""Devices that the kernel puts into every new netns once their modules are loaded."""
 
 LINK_KINDS: dict[str, type[Link]] = {}
 """Kernel word -> class, filled by kinds/__init__ from its list."""
-
-LINKS = Dump(
-    "links",
-    RTM_GETLINK,
-    lambda scope: wire.IFINFO.pack(0, 0, 0, 0, 0) + wire.attr_u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS),
-    read_link,
-    settle,
-)
-Link.dumps = (LINKS,)

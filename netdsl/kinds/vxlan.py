@@ -20,9 +20,7 @@ class Vxlan(Link):
     word = "vxlan"
     phase = 21
 
-    vni: int = prop(
-        u32(0, VNI_MOST), at="info", number=1, word="id", replace=True, doc="VXLAN network identifier"
-    )
+    vni: int = prop(u32(0, VNI_MOST), at="info", number=1, word="id", replace=True, doc="VXLAN network identifier")
     remote: str | None = prop(
         IP, default=None, at="info", number=2, number6=16, word="remote",
         doc="where frames to unknown addresses go; a unicast address",

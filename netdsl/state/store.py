@@ -150,9 +150,7 @@ class Store:
             self._put_meta(connection, meta)
             connection.executemany("UPDATE resources SET urn=? WHERE urn=?", moved)
             connection.executemany("UPDATE resources SET intent='delete' WHERE urn=?", gone)
-            connection.executemany(
-                "INSERT OR REPLACE INTO resources VALUES (?,?,?,?,?,?,NULL,?,?,?,?,'create')", made
-            )
+            connection.executemany("INSERT OR REPLACE INTO resources VALUES (?,?,?,?,?,?,NULL,?,?,?,?,'create')", made)
             connection.executemany("UPDATE resources SET intent=?, next=? WHERE urn=?", altered)
             connection.execute("COMMIT")
 
@@ -172,7 +170,8 @@ class Store:
             rows = [
                 (_dumps(c.item.extra), _dumps(list(c.item.after)), c.item.where, _opts(c.item.opts), c.item.urn)
                 for c in changes
-                if c.action not in (Action.DELETE, Action.FORGET) and not c.releases
+                if c.action not in (Action.DELETE, Action.FORGET)
+                and not c.releases
                 and (c.action is not Action.CREATE or "cookie" in c.item.extra or "found" in c.item.extra)
             ]
             connection.executemany("UPDATE resources SET extra=?, after=?, program=?, opts=? WHERE urn=?", rows)
