@@ -1,7 +1,7 @@
 """A ring of N container nodes on one segment, each joined by VXLAN to the two before it and the two after it.
 
-Node i is the netns n{i}, its container c{i}. The segment is a bridge in a netns of its own; where its ports are too few
-there are several. One node more at the end changes nothing but its neighbours in the ring.
+Node i is the netns n{i}, its container c{i}. The segment is a bridge in a netns of its own, or several bridges when there
+are more nodes than one has ports for. Adding or removing the last node touches only its neighbours in the ring.
 
     netdsl up stacks/ring.py -p nodes=100
     netdsl exec c0 -- ping 172.16.2.2
@@ -9,7 +9,7 @@ there are several. One node more at the end changes nothing but its neighbours i
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from netdsl import Bridge, Netns, Route, Veth, VethEnd, Vxlan, VxlanPeer, stack
 
@@ -21,14 +21,23 @@ NODES_MOST = 4096
 
 
 class Node(NamedTuple):
-    """What the neighbours of a node need to know."""
+    """What others need to know of a node: its end of the tunnels, its container network, its container's address."""
 
     vtep: Vxlan
     subnet: str
+    container: str
+
+
+class Ring(TypedDict):
+    """The first bridge of the segment, for more to be plugged in, and the addresses of two containers to talk to."""
+
+    segment: Bridge
+    first: str
+    last: str
 
 
 @stack
-def ring(nodes: int = 5, vni: int = 1, port: int = 8472) -> dict[str, object]:
+def ring(nodes: int = 5, vni: int = 1, port: int = 8472) -> Ring:
     """A ring of container nodes, each joined by VXLAN to the two before it and the two after it.
 
     nodes  how many
@@ -37,19 +46,18 @@ def ring(nodes: int = 5, vni: int = 1, port: int = 8472) -> dict[str, object]:
     """
     if not 1 <= nodes <= NODES_MOST:
         raise ValueError(f"nodes must be between 1 and {NODES_MOST}, not {nodes}")
-    underlay = Netns("underlay")
-    bridges = segment(underlay, count=(nodes + PORTS - 1) // PORTS)
+    bridges = segment(count=(nodes + PORTS - 1) // PORTS)
     members = [container_node(i, bridges[i // PORTS], vni, port) for i in range(nodes)]
     for i, here in enumerate(members):
         for j in neighbours(i, nodes):
             there = members[j]
             VxlanPeer(f"n{i}-to-n{j}", vtep=here.vtep, peer=there.vtep, subnets=[there.subnet])
-    return {"underlay": underlay, "subnets": f"{members[0].subnet} to {members[-1].subnet}"}
+    return {"segment": bridges[0], "first": members[0].container, "last": members[-1].container}
 
 
-def segment(underlay: Netns, count: int) -> list[Bridge]:
+def segment(count: int) -> list[Bridge]:
     """The bridges that nodes are plugged into; a veth pair joins each further one to the first."""
-    with underlay:
+    with Netns("underlay"):
         first = Bridge("br0")
         bridges = [first]
         for k in range(1, count):
@@ -81,7 +89,7 @@ def container_node(i: int, bridge: Bridge, vni: int, port: int) -> Node:
             addresses=[f"{prefix}.0/32"],
         )
     Route("default", dst="default", via=f"{prefix}.1", dev=inside)
-    return Node(vtep, f"{prefix}.0/24")
+    return Node(vtep, f"{prefix}.0/24", f"{prefix}.2")
 
 
 def neighbours(i: int, nodes: int) -> list[int]:

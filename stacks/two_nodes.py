@@ -76,6 +76,8 @@ def plug(vms: Sequence[Netns], underlay: Sequence[str], segment: Bridge) -> list
 def container_node(tag: int, vm: Netns, eth0: Link, underlay: str, subnet: str) -> Node:
     """Give a node its bridge and its container."""
     network = IPv4Network(subnet)
+    if network.num_addresses < 4:
+        raise ValueError(f"the subnet {subnet} has no room for a bridge and a container")
     container = Netns(f"ns{tag}")
     with vm:
         bridge = Bridge(f"br{tag}", addresses=[f"{network[1]}/{network.prefixlen}"])

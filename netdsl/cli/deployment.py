@@ -82,7 +82,7 @@ class Deployment:
         try:
             with gently() as stopped, progress(self.verb, len(changes)) as advance:
                 outcome = deploy.apply(session.machine, preview, progress=advance, stopped=stopped)
-            problems = deploy.read_back(session.machine, changes, outcome)
+            problems = deploy.read_back(session.machine, plan.changes, outcome)
         finally:
             session.store.finish(changes, outcome.records(), {**meta, "outputs": outputs})
         self.report(plan, outcome, outputs)

@@ -17,6 +17,7 @@ from netdsl.engine.deploy import Preview
 @options.adopt
 @options.as_json
 @click.option("--commands", is_flag=True, help="Print the equivalent shell script instead.")
+@click.option("--offline", is_flag=True, help="Compare with the state alone, without looking at the kernel.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 3 when changes are pending.")
 def command(
     stack: str | None,
@@ -28,6 +29,7 @@ def command(
     adopt: bool,
     as_json: bool,
     commands: bool,
+    offline: bool,
     detailed_exitcode: bool,
 ) -> int:
     """Show what `up` would change in the kernel as it is now."""
@@ -39,7 +41,7 @@ def command(
         reset_params=reset_params,
         adopts=adopt,
     )
-    preview = session.preview()
+    preview = session.preview(offline=offline)
     assert session.declared is not None
     if commands:
         print_commands(preview)

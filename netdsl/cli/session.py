@@ -60,9 +60,10 @@ class Session:
             )
         return self.declared
 
-    def preview(self) -> deploy.Preview:
+    def preview(self, *, offline: bool = False) -> deploy.Preview:
         """Declare and plan."""
-        found = deploy.preview(self.machine, self.name, deploy.items_of(self.declare()), self.recorded.items)
+        items, recorded = deploy.items_of(self.declare()), self.recorded.items
+        found = deploy.preview(self.machine, self.name, items, recorded, offline=offline)
         found.plan.notes = list(self.notes)
         return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from netdsl.engine.change import Action, Change
-from netdsl.lang.item import Gone, Key
+from netdsl.lang.item import Gone, Item, Key
 from netdsl.lang.resource import Resource
 
 
@@ -57,6 +57,7 @@ class _Index:
     """Who needs whom, backwards."""
 
     def __init__(self, changes: list[Change]) -> None:
+        self._changes = changes
         self.users: dict[Key, list[tuple[Change, Gone, str]]] = {}
         self.watchers: dict[str, list[Change]] = {}
         plain = Resource.falls_with.__func__  # type: ignore[attr-defined]  # a classmethod's function
@@ -94,12 +95,26 @@ class _Index:
                     user.action, user.falls = Action.REPLACE, item.title
                     user.reason = f"it goes with {item.title}"
                     queue.append(user)
-            for watcher in self.watchers.get(item.netns, ()):
+            watchers = self.watchers.get(item.netns, ())
+            staying = self._staying(item) if watchers else ()
+            for watcher in watchers:
                 if watcher.have is None or watcher.action not in (Action.SAME, Action.UPDATE) or watcher.resent:
                     continue
-                if watcher.item.kind.falls_with(watcher.item, item):
+                if watcher.item.kind.falls_with(watcher.item, item, staying):
                     watcher.action, watcher.resent = Action.UPDATE, True
                     watcher.reason = f"the kernel may drop it with {item.title}"
+
+
+    def _staying(self, lost: Item) -> list[Item]:
+        """Objects of the same family and netns that exist and stay."""
+        return [
+            change.item
+            for change in self._changes
+            if change.item.key[0] == lost.key[0]
+            and change.item.netns == lost.netns
+            and change.have is not None
+            and change.action in (Action.SAME, Action.UPDATE)
+        ]
 
 
 def _explain(changes: list[Change]) -> None:

@@ -11,7 +11,7 @@ from netdsl.engine.apply import Outcome, Run, Target
 from netdsl.engine.change import Action, Change, Plan
 from netdsl.engine.compile import assign_ifindexes
 from netdsl.engine.graph import sorted_items
-from netdsl.engine.observe import Observation, observe
+from netdsl.engine.observe import Observation, observe, remembered
 from netdsl.engine.plan import make_plan
 from netdsl.engine.world import Surroundings
 from netdsl.errors import ConflictError, Problem, StackError
@@ -86,13 +86,15 @@ class Preview:
     items: list[Item]
 
 
-def preview(target: Target, stack: str, items: list[Item], recorded: Sequence[Item]) -> Preview:
-    """Look at the kernel and plan.
+def preview(
+    target: Target, stack: str, items: list[Item], recorded: Sequence[Item], *, offline: bool = False
+) -> Preview:
+    """Look at the kernel and plan; `offline`: take the state's word for what the kernel has.
 
     Raises StackError for what only the whole stack shows (a gateway out of reach, too many ports, a cycle) and
     ConflictError for what stands in the way.
     """
-    seen = observe(target, [*items, *recorded], KINDS)
+    seen = remembered(stack, recorded) if offline else observe(target, [*items, *recorded], KINDS)
     _relate(items, seen)
     plan = make_plan(stack, sorted_items(items), recorded, seen)
     assign_ifindexes(plan, seen, recorded)
@@ -136,10 +138,13 @@ def apply(
 
 def read_back(target: Target, changes: Iterable[Change], outcome: Outcome) -> list[Problem]:
     """Compare what was written with what the kernel shows now; a difference names the property."""
-    done = [c for c in changes if c.writes and c.action is not Action.DELETE and not outcome.bad(c)]
+    changes = list(changes)
+    done = [c for c in changes if c.writes and not (c.action is Action.DELETE or c.releases or outcome.bad(c))]
     if not done:
         return []
-    seen = observe(target, [change.item for change in done], KINDS)
+    around = {need.key for change in done for need in change.item.needs}  # the other end of a veth tells who the peer is
+    written = {change.item.key for change in done}
+    seen = observe(target, [c.item for c in changes if c.item.key in written or c.item.key in around], KINDS)
     problems: list[Problem] = []
     for change in done:
         item, have = change.item, seen.found.get(change.item.key)

@@ -9,6 +9,7 @@ import attrs
 
 from netdsl.lang.dump import Dump, Files, Scope
 from netdsl.lang.item import Have, Item, Key
+from netdsl.lang.naming import altname
 from netdsl.lang.resource import Resource
 
 
@@ -69,6 +70,18 @@ def observe(target: Target, items: Iterable[Item], kinds: Mapping[str, type[Reso
             lo = scope.found.get(("link", scope.netns, "lo"))
             marks = lo.marks if lo is not None else ()
             seen.found[("netns", "", scope.netns)] = Have("netns", {"cookie": target.cookie(scope.netns)}, marks=marks)
+    return seen
+
+
+def remembered(stack: str, recorded: Iterable[Item]) -> Observation:
+    """The kernel as the state remembers it."""
+    seen = Observation()
+    for item in recorded:
+        if not item.extra.get("unsettled"):
+            word = getattr(item.kind, "kernel", "") or item.kind.word
+            marks = (altname(stack, item.name), altname(stack, "lo"))
+            props = {**item.props, "cookie": item.extra["cookie"]} if "cookie" in item.extra else dict(item.props)
+            seen.found[item.key] = Have(word, props, item.extra.get("ifindex", 0), marks)
     return seen
 
 

@@ -61,7 +61,7 @@ class Address(Resource):
         return address_key(netns, props["dev"], props["address"])
 
     @classmethod
-    def falls_with(cls, item: Item, lost: Item) -> bool:
+    def falls_with(cls, item: Item, lost: Item, staying: Sequence[Item]) -> bool:
         """A primary IPv4 address takes the others of its subnet along (__inet_del_ifa)."""
         return (
             lost.key[0] == "address"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from netdsl.errors import Problem
-from netdsl.kinds.link import Link
+from netdsl.kinds.link import IFF_UP, RTM_NEWLINK, Link
 from netdsl.lang.item import Item, Relation, World
+from netdsl.lang.ops import Env, Op, Send
 from netdsl.lang.resource import kind, prop
 from netdsl.lang.values import FLAG, FLAG32, clock, u16, u32
 
@@ -57,6 +60,19 @@ class Bridge(Link):
         u32(1), default=None, at="info", number=27, word="mcast_hash_max", kernel=4096, unit="entries",
         doc="size of the multicast group table; a power of two",
     )  # fmt: skip
+
+    @classmethod
+    def finishes(cls, item: Item) -> bool:
+        """Whether it is brought up, or has an MTU of its own."""
+        return super().finishes(item) or "mtu" in item.props
+
+    @classmethod
+    def finish(cls, item: Item, env: Env) -> Sequence[Op]:
+        """Up, and the MTU once more: until somebody sets it, a port that joins pulls it down (br_mtu_auto_adjust)."""
+        flags = IFF_UP if item.props.get("up") else 0
+        mtu = {"mtu": item.props["mtu"]} if "mtu" in item.props else {}
+        body = cls.header(item, env, flags, flags) + cls.pack("link", mtu, item.netns, env)
+        return [Send(RTM_NEWLINK, 0, body)]
 
     @classmethod
     def relate(cls, item: Item, world: World) -> Relation:

@@ -303,7 +303,8 @@ class Link(Resource):
         if action == "delete":
             return [ip(item.netns, f"link del dev {item.name}")]
         if action == "finish":
-            return [ip(item.netns, f"link set dev {item.name} up")]
+            mtu = f" mtu {item.props['mtu']}" if "mtu" in item.props else ""
+            return [ip(item.netns, f"link set dev {item.name}{mtu}{' up' if item.props.get('up') else ''}")]
         if action == "create":
             return [*cls.add_command(item, env), *cls.set_commands(item, item.props, created=True)]
         info = {p.name: changed[p.name] for p in cls.places()["info"] if p.name in changed}

@@ -85,7 +85,11 @@ class Route(Resource):
     @classmethod
     def relate(cls, item: Item, world: World) -> Relation:
         """The gateway must be on-link: what makes it so has to be there first, and its link takes the route along."""
-        via = item.props.get("via")
+        src, via = item.props.get("src"), item.props.get("via")
+        if src is not None:
+            for key, props in world.inside(item.netns, "address"):
+                if props["address"].partition("/")[0] == src:
+                    yield Need(key, Gone.STAY)
         if via is None or item.props.get("onlink"):
             return
         dev = item.props.get("dev")
@@ -111,13 +115,18 @@ class Route(Resource):
         )
 
     @classmethod
-    def falls_with(cls, item: Item, lost: Item) -> bool:
-        """Losing an IPv4 address can take the link's routes along (fib_del_ifaddr, fib_disable_ip)."""
+    def falls_with(cls, item: Item, lost: Item, staying: Sequence[Item]) -> bool:
+        """Routes go with their source address, and with the last IPv4 address of their link (fib_sync_down_addr,
+        fib_disable_ip)."""
+        if lost.key[0] != "address" or is_v6(lost.props["address"]) != is_v6(item.props["dst"]):
+            return False
+        if item.props.get("src") == lost.props["address"].partition("/")[0]:
+            return True
+        dev = lost.props["dev"]
         return (
-            lost.key[0] == "address"
-            and lost.netns == item.netns
-            and is_v6(lost.props["address"]) == is_v6(item.props["dst"])
-            and lost.props["dev"] == item.props.get("dev", lost.props["dev"])
+            not is_v6(item.props["dst"])
+            and item.props.get("dev", dev) == dev
+            and not any(other.props["dev"] == dev and not is_v6(other.props["address"]) for other in staying)
         )
 
     @classmethod

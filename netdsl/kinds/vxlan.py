@@ -20,6 +20,10 @@ class Vxlan(Link):
     word = "vxlan"
     phase = 21
 
+    mtu: int | None = prop(
+        u32(68, 65535), default=None, at="link", number=4, word="mtu", unit="bytes",
+        doc="largest packet that the link takes; absent: what the lower device leaves",
+    )  # fmt: skip
     vni: int = prop(u32(0, VNI_MOST), at="info", number=1, word="id", replace=True, doc="VXLAN network identifier")
     remote: str | None = prop(
         IP, default=None, at="info", number=2, number6=16, word="remote",
@@ -48,7 +52,7 @@ class Vxlan(Link):
         doc="how long a learned entry is kept",
     )  # fmt: skip
     limit: int | None = prop(
-        u32(), default=None, at="info", number=9, word="maxaddress", unit="entries", kernel=0,
+        u32(), default=None, at="info", number=9, word="maxaddress", unit="entries", kernel=0, replace=True,
         doc="most entries in the fdb; 0: no limit",
     )  # fmt: skip
     port: int | None = prop(

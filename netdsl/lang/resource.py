@@ -310,8 +310,11 @@ class Resource:
         return iter(())
 
     @classmethod
-    def falls_with(cls, item: Item, lost: Item) -> bool:
-        """Whether deleting `lost`, which the item does not need, makes the kernel drop the item all the same."""
+    def falls_with(cls, item: Item, lost: Item, staying: Sequence[Item]) -> bool:
+        """Whether deleting `lost`, which the item does not need, makes the kernel drop the item all the same.
+
+        `staying` are the objects of the lost one's family in the same netns that exist and stay.
+        """
         return False
 
     @classmethod

@@ -103,7 +103,7 @@ BOOL = ValueType("boolean", _check_bool, _no_pack, _no_unpack)
 
 
 def text(longest: int) -> ValueType:
-    """A string of at most `longest` bytes without NUL."""
+    """A string of at most `longest` bytes; sent without a NUL, so that "" empties what the kernel keeps."""
 
     def check(value: Any) -> str:
         if not isinstance(value, str):
@@ -112,7 +112,7 @@ def text(longest: int) -> ValueType:
             raise ValueError(f"must be at most {longest} bytes without NUL, not {_shown(value)}")
         return value
 
-    return ValueType(f"string of at most {longest} bytes", check, lambda v: str(v).encode() + b"\0", wire.text)
+    return ValueType(f"string of at most {longest} bytes", check, lambda v: str(v).encode(), wire.text)
 
 
 def choice(*words: str, packed: Callable[[Any], bytes] = _no_pack) -> ValueType:
