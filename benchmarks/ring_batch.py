@@ -1,6 +1,6 @@
 """The ring lab as `ip -batch` files, and a shell script that runs them.
 
-    python ring_batch.py N FOLDER [--enter nsenter|ip-n]
+    python ring_batch.py N FOLDER [--jobs J] [--enter nsenter|ip-n]
     sh FOLDER/run.sh
 
 Writes into FOLDER one file of `ip` commands for each network namespace (two for
@@ -12,7 +12,8 @@ and `run.sh`. The script is what an author who wants speed would write:
 - `nsenter` rather than `ip -n`, which copies the mount namespace with all its
   netns mounts at each call; one entry a node serves its sysctls, `ip -batch`
   and `bridge -batch`;
-- shared bridges come up last, when all their ports are there.
+- shared bridges come up last, when all their ports are there;
+- with `--jobs 2`, the nodes are dealt out to two shells that run side by side.
 
 Run the script in a sandbox (own user, network and mount namespaces, a private
 /run/netns).
@@ -119,26 +120,39 @@ def enter(netns: str, words: str, how: str) -> str:
     return f"nsenter --net=/run/netns/{netns} ip {words}"
 
 
-def script(nodes: int, how: str) -> list[str]:
-    """The lines of run.sh; it is run in the folder of the files."""
+def node_lines(i: int, how: str) -> list[str]:
+    """The shell lines that build node i and its container."""
+    if how == "ip-n":
+        lines = [
+            f"ip netns exec n{i} sh -c '{SYSCTLS}'",
+            f"ip -n n{i} -batch n{i}.batch",
+            f"bridge -n n{i} -batch n{i}.fdb",
+        ]
+    else:
+        work = f"set -e; {SYSCTLS}; ip -batch n{i}.batch; exec bridge -batch n{i}.fdb"
+        lines = [f"nsenter --net=/run/netns/n{i} sh -c '{work}'"]
+    return [*lines, enter(f"c{i}", f"-batch c{i}.batch", how)]
+
+
+def script(nodes: int, how: str, jobs: int) -> list[str]:
+    """The lines of run.sh."""
     lines = ["set -e", 'cd "$(dirname "$0")"', "ip -batch netns.batch"]
     lines.append(enter("underlay", "-batch underlay-first.batch", how))
-    for i in range(nodes):
-        if how == "ip-n":
-            lines += [
-                f"ip netns exec n{i} sh -c '{SYSCTLS}'",
-                f"ip -n n{i} -batch n{i}.batch",
-                f"bridge -n n{i} -batch n{i}.fdb",
-            ]
-        else:
-            work = f"set -e; {SYSCTLS}; ip -batch n{i}.batch; exec bridge -batch n{i}.fdb"
-            lines.append(f"nsenter --net=/run/netns/n{i} sh -c '{work}'")
-        lines.append(enter(f"c{i}", f"-batch c{i}.batch", how))
+    if jobs == 1:
+        for i in range(nodes):
+            lines += node_lines(i, how)
+    else:
+        for job in range(jobs):
+            lines.append("{")
+            for i in range(job, nodes, jobs):
+                lines += node_lines(i, how)
+            lines.append(f":; }} & job{job}=$!")
+        lines += [f"wait $job{job}" for job in range(jobs)]
     lines.append(enter("underlay", "-batch underlay-last.batch", how))
     return lines
 
 
-def write(nodes: int, folder: Path, how: str = "nsenter") -> Path:
+def write(nodes: int, folder: Path, how: str = "nsenter", jobs: int = 1) -> Path:
     """Writes all files into folder (created if missing) and returns the script's path."""
     if not 1 <= nodes <= MAX_NODES:
         raise ValueError(f"nodes must be from 1 to {MAX_NODES}, not {nodes}")
@@ -147,7 +161,7 @@ def write(nodes: int, folder: Path, how: str = "nsenter") -> Path:
         "netns.batch": [f"netns add {name}" for name in names],
         "underlay-first.batch": underlay_first(nodes),
         "underlay-last.batch": underlay_last(nodes),
-        "run.sh": script(nodes, how),
+        "run.sh": script(nodes, how, jobs),
     }
     for i in range(nodes):
         files[f"n{i}.batch"] = node(i, nodes)
@@ -164,8 +178,9 @@ def main() -> None:
     parser.add_argument("nodes", type=int)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--enter", choices=("nsenter", "ip-n"), default="nsenter")
+    parser.add_argument("--jobs", type=int, default=1)
     arguments = parser.parse_args()
-    print(write(arguments.nodes, arguments.folder, arguments.enter))
+    print(write(arguments.nodes, arguments.folder, arguments.enter, arguments.jobs))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A ring of N container nodes on one segment, each joined by VXLAN to the two before it and the two after it.
 
-Node i is the netns n{i}, its container c{i}. The segment is a bridge in a netns of its own, or several bridges when there
-are more nodes than one has ports for. Adding or removing the last node touches only its neighbours in the ring.
+Node i is the netns n{i}, its container c{i}. The segment is a bridge in a netns of its own, or several bridges when
+there are more nodes than one has ports for. Adding or removing the last node touches only its neighbours in the ring.
 
     netdsl up stacks/ring.py -p nodes=100
     netdsl exec c0 -- ping 172.16.2.2
