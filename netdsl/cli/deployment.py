@@ -15,7 +15,7 @@ from netdsl.cli.session import Session
 from netdsl.engine import deploy
 from netdsl.engine.apply import Outcome
 from netdsl.engine.change import Plan
-from netdsl.errors import ApplyError, Interrupted, ReadBackError, UsageError
+from netdsl.errors import ApplyError, Interrupted, ReadBackError, UsageError, joined
 
 MANY = 200
 """Changes above which `up` prints the counts and leaves the list to "details"."""
@@ -113,9 +113,11 @@ class Deployment:
             return
         words = {"create": "created", "update": "updated", "replace": "replaced", "delete": "deleted"}
         done = [f"{counts[action]} {word}" for action, word in words.items() if counts[action]]
-        for netns in outcome.held:
-            text = f"note: the name of netns {render.escaped(netns)} is gone, but something still holds it"
+        if outcome.held:
+            names = joined([render.escaped(name) for name in outcome.held[:5]])
+            more = f" and {len(outcome.held) - 5} more" if len(outcome.held) > 5 else ""
+            text = f"note: released, but not let go of by the kernel yet: netns {names}{more}"
             click.echo(click.style(text, fg="yellow"))
         click.echo(f"done: {', '.join(done) or 'nothing to do in the kernel'}")
-        for name, value in outputs.items():
-            click.echo(f"  {name} = {render.shown(value)}")
+        for line in render.output_lines(outputs):
+            click.echo(f"  {line}")

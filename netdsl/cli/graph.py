@@ -8,7 +8,7 @@ import click
 
 from netdsl.cli import options
 from netdsl.cli.session import given_params, open_session
-from netdsl.engine.deploy import items_of, relate_offline
+from netdsl.engine.deploy import relate_offline
 from netdsl.engine.graph import reduced_edges
 from netdsl.lang.item import Item
 
@@ -31,7 +31,7 @@ def command(
     session = open_session(
         stack, state_dir=state_dir, name=name, given=given_params(params, params_file), reset_params=reset_params
     )
-    items = relate_offline(items_of(session.declare()))
+    items = relate_offline(session.declare().items)
     for line in dot(session.name, items) if form == "dot" else mermaid(items):
         click.echo(line)
     return 0

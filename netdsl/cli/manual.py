@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Iterator, Sequence
 
 from netdsl.kinds.link import Link
-from netdsl.lang.resource import Property, Resource
+from netdsl.lang.property import Property
+from netdsl.lang.resource import Resource
 
 _HEAD = """# Kinds
 

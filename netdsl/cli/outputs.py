@@ -28,6 +28,6 @@ def command(stack: str | None, output: str | None, state_dir: str | None, as_jso
     elif as_json:
         render.print_json(outputs)
     else:
-        for name, value in outputs.items():
-            click.echo(f"{name} = {render.shown(value)}")
+        for line in render.output_lines(outputs):
+            click.echo(line)
     return 0

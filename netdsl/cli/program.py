@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import sysconfig
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,4 +81,4 @@ def users_code() -> Iterator[None]:
 
 
 def _internal(filename: str) -> bool:
-    return filename.startswith((_PACKAGE, "<frozen"))
+    return filename.startswith((_PACKAGE, "<frozen", sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")))

@@ -40,6 +40,8 @@ def shown(value: Any) -> str:
         return str(value).lower()
     if value == "":
         return "(none)"
+    if isinstance(value, list | tuple):
+        return ",".join(shown(part) for part in value)
     return escaped(str(value))
 
 
@@ -128,6 +130,15 @@ def summary(plan: Plan) -> str:
 def params_line(values: Mapping[str, Any]) -> str:
     """Parameters as they would be given."""
     return " ".join(f"{name}={shown(value)}" for name, value in values.items())
+
+
+def output_lines(outputs: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Outputs, one a line; those of nested stacks with a dotted name."""
+    for name, value in outputs.items():
+        if isinstance(value, Mapping):
+            yield from output_lines(value, f"{prefix}{escaped(name)}.")
+        else:
+            yield f"{prefix}{escaped(name)} = {shown(value)}"
 
 
 def plan_json(plan: Plan, params: Mapping[str, Any]) -> dict[str, Any]:

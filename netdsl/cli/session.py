@@ -62,7 +62,7 @@ class Session:
 
     def preview(self, *, offline: bool = False) -> deploy.Preview:
         """Declare and plan."""
-        items, recorded = deploy.items_of(self.declare()), self.recorded.items
+        items, recorded = self.declare().items, self.recorded.items
         found = deploy.preview(self.machine, self.name, items, recorded, offline=offline)
         found.plan.notes = list(self.notes)
         return found

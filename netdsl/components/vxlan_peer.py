@@ -38,6 +38,8 @@ class VxlanPeer(Component):
         for word, link in (("vtep", vtep), ("peer", peer)):
             if not isinstance(link, Vxlan):
                 return fault(f"VxlanPeer {name!r}: {word} must be a Vxlan, not {link!r}", self.where)
+        if vtep.broken or peer.broken:  # their own mistakes are told already
+            return
         if isinstance(subnets, str) or not isinstance(subnets, Sequence):
             return fault(f"VxlanPeer {name!r}: subnets must be a list of networks, not {subnets!r}", self.where)
         if peer.local is None:

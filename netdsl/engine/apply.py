@@ -13,7 +13,6 @@ from netdsl.engine.compile import Encoding, Step, Wave, creations, deletions
 from netdsl.engine.observe import Observation
 from netdsl.engine.observe import Target as Observed
 from netdsl.errors import Problem
-from netdsl.kinds.link import mark_op
 from netdsl.lang.ops import DropNetns, Failure, MakeNetns, Op, Send, WriteSysctl
 
 
@@ -177,7 +176,7 @@ class Run:
                 assert isinstance(op, MakeNetns)
                 ops.append(op)
                 by_name[op.name] = step
-        marks = [_message(mark_op(1, op.mark), 1) for op in ops]
+        marks = [_message(op.mark, 1) for op in ops]
         failures = self.target.make_netns(ops, marks)
         for name, step in by_name.items():
             if name in failures:

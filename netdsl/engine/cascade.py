@@ -57,12 +57,15 @@ class _Index:
     """Who needs whom, backwards."""
 
     def __init__(self, changes: list[Change]) -> None:
-        self._changes = changes
+        self._siblings: dict[tuple[str, str], list[Change]] = {}
         self.users: dict[Key, list[tuple[Change, Gone, str]]] = {}
         self.watchers: dict[str, list[Change]] = {}
         plain = Resource.falls_with.__func__  # type: ignore[attr-defined]  # a classmethod's function
         for change in changes:
             item = change.item
+            siblings = self._siblings.setdefault((item.key[0], item.netns), [])
+            if change.have is not None:
+                siblings.append(change)
             for key, effect, prop in item.needs:
                 if effect is not Gone.STAY:
                     self.users.setdefault(key, []).append((change, effect, prop))
@@ -95,26 +98,17 @@ class _Index:
                     user.action, user.falls = Action.REPLACE, item.title
                     user.reason = f"it goes with {item.title}"
                     queue.append(user)
-            watchers = self.watchers.get(item.netns, ())
-            staying = self._staying(item) if watchers else ()
-            for watcher in watchers:
+            for watcher in self.watchers.get(item.netns, ()):
                 if watcher.have is None or watcher.action not in (Action.SAME, Action.UPDATE) or watcher.resent:
                     continue
-                if watcher.item.kind.falls_with(watcher.item, item, staying):
+                if watcher.item.kind.falls_with(watcher.item, item, self._staying(item)):
                     watcher.action, watcher.resent = Action.UPDATE, True
                     watcher.reason = f"the kernel may drop it with {item.title}"
 
-
     def _staying(self, lost: Item) -> list[Item]:
         """Objects of the same family and netns that exist and stay."""
-        return [
-            change.item
-            for change in self._changes
-            if change.item.key[0] == lost.key[0]
-            and change.item.netns == lost.netns
-            and change.have is not None
-            and change.action in (Action.SAME, Action.UPDATE)
-        ]
+        siblings = self._siblings[(lost.key[0], lost.netns)]
+        return [change.item for change in siblings if change.action in (Action.SAME, Action.UPDATE)]
 
 
 def _explain(changes: list[Change]) -> None:

@@ -15,66 +15,12 @@ from netdsl.engine.observe import Observation, observe, remembered
 from netdsl.engine.plan import make_plan
 from netdsl.engine.world import Surroundings
 from netdsl.errors import ConflictError, Problem, StackError
-from netdsl.kinds import KINDS
-from netdsl.kinds.link import FALLBACK_LINKS
+from netdsl.kinds import FALLBACK_LINKS, KINDS
 from netdsl.lang.item import Item, Need
 from netdsl.lang.resource import Resource
-from netdsl.lang.stack import Declared
 
 Holders: TypeAlias = Mapping[str, list[int]]
 """Pids of processes by the netns that they live in."""
-
-
-def items_of(declared: Declared) -> list[Item]:
-    """The primitives of a declaration. Raises StackError for names and identities that are not unique."""
-    resources = declared.declaration.resources
-    items = [resource.item() for resource in resources]
-    problems: list[Problem] = []
-    urns: dict[str, Item] = {}
-    keys: dict[Any, Item] = {}
-    for item in items:
-        twin = keys.get(item.key)
-        if twin is not None:
-            problems.append(
-                Problem(
-                    f"{item.title} and {twin.title} are one kernel object: {_shown_key(item)}",
-                    item.where,
-                    f"The other one is declared at {twin.where}.",
-                )
-            )
-        elif item.urn in urns:
-            problems.append(
-                Problem(
-                    f"two resources are named {item.title}",
-                    item.where,
-                    f"The other one is declared at {urns[item.urn].where}.",
-                )
-            )
-        urns[item.urn] = keys[item.key] = item
-    if problems:
-        raise StackError(problems)
-    _resolve_depends(items, resources)
-    return items
-
-
-def _shown_key(item: Item) -> str:
-    return " ".join(str(part) for part in item.key if part != "")
-
-
-def _resolve_depends(items: list[Item], resources: Sequence[Resource]) -> None:
-    """depends_on: resources and components become urns."""
-    for item in items:
-        if item.opts.depends_on:
-            after: list[str] = []
-            for other in item.opts.depends_on:
-                if isinstance(other, Resource):
-                    after.append(other.urn)
-                else:
-                    path = getattr(other, "path", None)
-                    after += [
-                        r.urn for r in resources if path and (r.__dict__["component"] + "/").startswith(path + "/")
-                    ]
-            item.after = tuple(urn for urn in after if urn != item.urn)
 
 
 @attrs.define(eq=False)
@@ -142,7 +88,7 @@ def read_back(target: Target, changes: Iterable[Change], outcome: Outcome) -> li
     done = [c for c in changes if c.writes and not (c.action is Action.DELETE or c.releases or outcome.bad(c))]
     if not done:
         return []
-    around = {need.key for change in done for need in change.item.needs}  # the other end of a veth tells who the peer is
+    around = {need.key for change in done for need in change.item.needs}  # only both ends show a peer
     written = {change.item.key for change in done}
     seen = observe(target, [c.item for c in changes if c.item.key in written or c.item.key in around], KINDS)
     problems: list[Problem] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from netdsl.kinds.address import Address
 from netdsl.kinds.bridge import Bridge
 from netdsl.kinds.fdb_entry import FdbEntry
-from netdsl.kinds.link import LINK_KINDS
+from netdsl.kinds.link import FALLBACK_LINKS, LINK_KINDS
 from netdsl.kinds.link_dump import LINKS
 from netdsl.kinds.neighbor import Neighbor
 from netdsl.kinds.netns import Netns
@@ -22,4 +22,4 @@ KINDS: dict[str, type[Resource]] = {
 
 LINK_KINDS.update({cls.kernel or cls.word: cls for cls in (Bridge, VethEnd, Veth, Vxlan)})
 
-__all__ = ["KINDS", "LINKS"]
+__all__ = ["FALLBACK_LINKS", "KINDS", "LINKS"]

@@ -13,7 +13,8 @@ from netdsl.lang.declaration import Declaration
 from netdsl.lang.dump import Dump, Scope
 from netdsl.lang.item import Have, Item, Key
 from netdsl.lang.ops import Env, Op, Send
-from netdsl.lang.resource import Resource, kind, prop
+from netdsl.lang.property import kind, prop
+from netdsl.lang.resource import Resource
 from netdsl.lang.values import BOOL, CIDR, check_cidr, choice, is_v6, network_of, pack_ip, reference, unpack_ip
 
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22

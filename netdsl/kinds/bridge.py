@@ -8,7 +8,7 @@ from netdsl.errors import Problem
 from netdsl.kinds.link import IFF_UP, RTM_NEWLINK, Link
 from netdsl.lang.item import Item, Relation, World
 from netdsl.lang.ops import Env, Op, Send
-from netdsl.lang.resource import kind, prop
+from netdsl.lang.property import kind, prop
 from netdsl.lang.values import FLAG, FLAG32, clock, u16, u32
 
 PORTS_MOST = 1023

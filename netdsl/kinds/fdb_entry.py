@@ -13,7 +13,8 @@ from netdsl.lang.declaration import Declaration
 from netdsl.lang.dump import Dump, Scope
 from netdsl.lang.item import Have, Item, Key
 from netdsl.lang.ops import Env, Op, Send
-from netdsl.lang.resource import Resource, kind, prop
+from netdsl.lang.property import kind, prop
+from netdsl.lang.resource import Resource
 from netdsl.lang.values import IP, MAC, be16, choice, pack_ip, pack_mac, reference, u32, unpack_ip, unpack_mac
 
 AF_BRIDGE = 7

@@ -16,7 +16,8 @@ from netdsl.lang.declaration import Declaration, current, user_frame
 from netdsl.lang.dump import Nsid, Scope
 from netdsl.lang.item import Gone, Have, Item
 from netdsl.lang.ops import Env, Op, Send
-from netdsl.lang.resource import DERIVED, Namespace, Property, Resource, argument, kind, prop
+from netdsl.lang.property import DERIVED, Property, argument, kind, prop
+from netdsl.lang.resource import Namespace, Resource
 from netdsl.lang.values import BOOL, FLAG, LINK_MAC, check_cidr, reference, text, u16, u32
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINKPROP, RTM_DELLINKPROP = 16, 17, 18, 108, 109
@@ -108,7 +109,7 @@ class Link(Resource):
         found = Link.__new__(Link)
         where = netns if netns is not None else declaration.netns
         found.__dict__.update(
-            cls.defaults, name=name, netns=where, where=user_frame(), component=declaration.component, broken=False
+            cls.defaults, name=name, netns=where, _where=user_frame(), _component=declaration.component, _broken=False
         )
         try:
             naming.check_ifname(name)
@@ -121,13 +122,27 @@ class Link(Resource):
         found.__dict__.update(have or {})
         return found
 
+    def refer(self) -> None:
+        """Check the addresses."""
+        addresses = self.__dict__["addresses"]
+        if isinstance(addresses, str) or not isinstance(addresses, Sequence):
+            self.__dict__["addresses"] = ()
+            return self.fault(f"{self.title}: addresses must be a list of addresses, not {addresses!r}")
+        for address in addresses:
+            try:
+                check_cidr(address)
+            except ValueError as wrong:
+                self.fault(f"{self.title}: addresses: {wrong}")
+
     def complete(self, declaration: Declaration) -> None:
         """Derive the MAC and declare the addresses."""
+        from netdsl.kinds.address import Address
+
         mine = self.__dict__
         if mine["mac"] is None and type(self).properties["mac"].at:
             mine["mac"] = self._chosen_mac(declaration)
-        if mine["addresses"]:
-            self._declare_addresses(mine["addresses"])
+        for address in mine["addresses"]:
+            Address(address, dev=self, netns=self.netns, opts=self.opts)
         if mine["master"] is None and any(mine[p.name] is not None for p in self.places()["port"]):
             self.fault(f"{self.title}: port_* options need a master")
 
@@ -140,19 +155,6 @@ class Link(Resource):
                 self.__dict__["kept_mac"] = True
                 return str(have["mac"]) if have.get("mac") else None
         return naming.derived_mac(declaration.stack, self.netns_name, self.name, "" if owned else declaration.host)
-
-    def _declare_addresses(self, addresses: Any) -> None:
-        from netdsl.kinds.address import Address
-
-        if isinstance(addresses, str) or not isinstance(addresses, Sequence):
-            return self.fault(f"{self.title}: addresses must be a list of addresses, not {addresses!r}")
-        for address in addresses:
-            try:
-                check_cidr(address)
-            except ValueError as wrong:
-                self.fault(f"{self.title}: addresses: {wrong}")
-            else:
-                Address(address, dev=self, netns=self.netns, opts=self.opts)
 
     def props(self) -> dict[str, Any]:
         """Managed properties; an adopted link keeps its own MAC unless one is given."""
@@ -338,7 +340,7 @@ class Link(Resource):
 
 def mark_op(
     ifindex: int, altname: str, kind: int = RTM_NEWLINKPROP, flags: int = wire.F_CREATE | wire.F_EXCL | wire.F_APPEND
-) -> Op:
+) -> Send:
     """The message that adds an altname, or with RTM_DELLINKPROP takes it away."""
     names = wire.nest(IFLA_PROP_LIST, wire.attr(IFLA_ALT_IFNAME, altname.encode() + b"\0"))
     return Send(kind, flags, wire.IFINFO.pack(0, 0, ifindex, 0, 0) + names)

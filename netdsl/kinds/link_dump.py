@@ -23,7 +23,7 @@ from netdsl.kinds.link import (
 )
 from netdsl.lang.dump import Dump, Nsid, Scope
 from netdsl.lang.item import Have
-from netdsl.lang.resource import Property
+from netdsl.lang.property import Property
 
 IFLA_LINK, IFLA_EXT_MASK, IFLA_LINK_NETNSID = 5, 29, 37
 RTEXT_FILTER_SKIP_STATS = 8

@@ -12,7 +12,8 @@ from netdsl.kinds.shell import ip
 from netdsl.lang.dump import Dump, Scope
 from netdsl.lang.item import Have, Item, Key
 from netdsl.lang.ops import Env, Op, Send
-from netdsl.lang.resource import Resource, kind, prop
+from netdsl.lang.property import kind, prop
+from netdsl.lang.resource import Resource
 from netdsl.lang.values import MAC, check_ip, is_v6, pack_ip, pack_mac, reference, unpack_ip, unpack_mac
 
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30

@@ -6,14 +6,19 @@ from collections.abc import Mapping, Sequence
 from shlex import quote
 from typing import Any
 
+from netdsl.kinds.link import mark_op
 from netdsl.kinds.sysctl import FORWARDING, Sysctl
 from netdsl.lang import naming
 from netdsl.lang.component import prefixed
 from netdsl.lang.declaration import Declaration, current, user_frame
 from netdsl.lang.item import Have, Item, Key
 from netdsl.lang.ops import DropNetns, Env, MakeNetns, Op
-from netdsl.lang.resource import Namespace, argument, kind
+from netdsl.lang.property import argument, kind
+from netdsl.lang.resource import Namespace
 from netdsl.lang.values import BOOL
+
+LOOPBACK = 1
+"""The ifindex of lo, in every netns."""
 
 
 @kind
@@ -36,7 +41,7 @@ class Netns(Namespace):
         found = Namespace.__new__(Namespace)
         declaration = current()
         found.__dict__.update(
-            Namespace.defaults, name=name, where=user_frame(), component=declaration.component, broken=False
+            Namespace.defaults, name=name, _where=user_frame(), _component=declaration.component, _broken=False
         )
         try:
             naming.check_netns(name)
@@ -77,7 +82,7 @@ class Netns(Namespace):
     @classmethod
     def create(cls, item: Item, env: Env) -> Sequence[Op]:
         """unshare, mark lo, bind mount."""
-        return [MakeNetns(item.name, naming.altname(env.stack, "lo"))]
+        return [MakeNetns(item.name, mark_op(LOOPBACK, naming.altname(env.stack, "lo")))]
 
     @classmethod
     def delete(cls, item: Item, env: Env) -> Sequence[Op]:

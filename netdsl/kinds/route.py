@@ -14,7 +14,8 @@ from netdsl.lang.declaration import Declaration
 from netdsl.lang.dump import Dump, Scope
 from netdsl.lang.item import Gone, Have, Item, Key, Need, Relation, World
 from netdsl.lang.ops import Env, Op, Send
-from netdsl.lang.resource import Resource, kind, prop
+from netdsl.lang.property import kind, prop
+from netdsl.lang.resource import Resource
 from netdsl.lang.values import BOOL, IP, NETWORK, choice, is_v6, network_of, pack_ip, reference, u32, unpack_ip
 
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26

@@ -10,7 +10,8 @@ from netdsl.kinds.shell import inside
 from netdsl.lang.dump import Files, Scope
 from netdsl.lang.item import Gone, Have, Item, Key, Need
 from netdsl.lang.ops import Env, Op, WriteSysctl
-from netdsl.lang.resource import Resource, kind, prop
+from netdsl.lang.property import kind, prop
+from netdsl.lang.resource import Resource
 from netdsl.lang.values import ValueType
 
 FORWARDING = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")

@@ -18,11 +18,10 @@ from netdsl.kinds.link import (
     Link,
 )
 from netdsl.kinds.shell import ip
-from netdsl.lang.declaration import Declaration
 from netdsl.lang.dump import Nsid, Scope
 from netdsl.lang.item import Gone, Have, Item, Key, Need
 from netdsl.lang.ops import Env, Op, Send
-from netdsl.lang.resource import kind, prop
+from netdsl.lang.property import kind, prop
 from netdsl.lang.values import ValueType
 
 VETH_INFO_PEER = 1
@@ -98,10 +97,11 @@ class Veth(Link):
 
     peer: VethEnd = prop(PEER, doc="the other end", replace=True)
 
-    def complete(self, declaration: Declaration) -> None:
+    def refer(self) -> None:
         """Tie both ends together."""
-        super().complete(declaration)
-        self.peer.attach(self)
+        super().refer()
+        if self.peer is not None:
+            self.peer.attach(self)
 
     def props(self) -> dict[str, Any]:
         """With the second end by name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from netdsl.kinds.link import Link
 from netdsl.lang.declaration import Declaration
-from netdsl.lang.resource import kind, prop
+from netdsl.lang.property import kind, prop
 from netdsl.lang.values import FLAG, IP, be16, is_v6, reference, u8, u32
 
 VNI_MOST = 2**24 - 1

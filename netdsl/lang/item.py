@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
@@ -59,6 +59,22 @@ class Opts:
     ignore_changes: Sequence[str] = ()
     aliases: Sequence[str] = ()
     adopt: bool = False
+
+    def faults(self, properties: Container[str]) -> Iterator[str]:
+        """What cannot mean anything, for a kind with these properties."""
+        for word in ("depends_on", "ignore_changes", "aliases"):
+            if isinstance(getattr(self, word), str) or not isinstance(getattr(self, word), Sequence):
+                yield f"{word} must be a list, not {getattr(self, word)!r}"
+                return
+        for other in self.depends_on:
+            if not hasattr(other, "urn") and not hasattr(other, "path"):
+                yield f"depends_on holds resources and components, not {other!r}"
+        for name in self.ignore_changes:
+            if name not in properties:
+                yield f"ignore_changes names {name!r}, which is no property of it"
+        for alias in self.aliases:
+            if not isinstance(alias, str):
+                yield f"aliases are strings, not {alias!r}"
 
 
 DEFAULT_OPTS = Opts()

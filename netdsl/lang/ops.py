@@ -27,7 +27,7 @@ class MakeNetns(NamedTuple):
     """Create a named netns whose lo carries the mark before its name appears."""
 
     name: str
-    mark: str
+    mark: Send
 
 
 class DropNetns(NamedTuple):

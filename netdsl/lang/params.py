@@ -44,13 +44,11 @@ def params_of(function: Callable[..., Any]) -> dict[str, Param]:
 
     One whose annotation is something else (a resource to compose with) can only be set by a caller in Python.
     """
-    try:
-        hints = typing.get_type_hints(function)
-    except NameError:  # a name that only type checkers import
-        hints = {}
     found = {}
     for parameter in inspect.signature(function).parameters.values():
-        annotation = hints.get(parameter.name, parameter.annotation)
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        annotation = _annotation(function, parameter)
         if annotation is inspect.Parameter.empty and isinstance(parameter.default, _PLAIN):
             annotation = type(parameter.default)
         if _is_plain(annotation):
@@ -136,6 +134,17 @@ def _convert_literal(wanted: Any, value: Any) -> Any:
         if value == option or (isinstance(value, str) and value == str(option)):
             return option
     raise ValueError(f"must be one of {', '.join(map(str, options))}, not {value!r}")
+
+
+def _annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    """A parameter's annotation, evaluated by itself: another's may be a name that only type checkers import."""
+    if not isinstance(parameter.annotation, str):
+        return parameter.annotation
+    holder = type("holder", (), {"__annotations__": {parameter.name: parameter.annotation}})
+    try:
+        return typing.get_type_hints(holder, function.__globals__)[parameter.name]
+    except NameError:
+        return object
 
 
 def _is_plain(annotation: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import attrs
 
@@ -11,102 +11,11 @@ from netdsl.errors import joined
 from netdsl.lang import naming
 from netdsl.lang.declaration import Declaration, current, user_frame
 from netdsl.lang.item import DEFAULT_OPTS, Gone, Have, Item, Key, Need, Opts, Props, Relation, World
-from netdsl.lang.values import ValueType
+from netdsl.lang.property import REQUIRED, Property, argument, kind
 
 if TYPE_CHECKING:
     from netdsl.lang.dump import Dump, Files
     from netdsl.lang.ops import Env, Op
-
-_REQUIRED: Any = object()
-DERIVED: Any = None
-"""The default of a property whose value netdsl chooses."""
-
-
-@attrs.frozen
-class Property:
-    """Everything about one property; it stands nowhere else.
-
-    name, type, doc, unit
-    at, number   where it is in the kernel's message and under which attribute number
-    number6      the attribute's number when the value is IPv6, where that differs
-    word         what `ip` calls it
-    kernel       the value that the kernel gives it on creation (None: it depends)
-    replace      a change needs a new object
-    flushes      kinds whose objects on this link the kernel drops when it changes
-    gone         what happens to this object when the one that the property refers to is deleted
-    resend       on a change of any property of the same place this one has to be sent again
-    init         whether the constructor takes it; else the kind derives it
-    """
-
-    name: str
-    type: ValueType
-    doc: str
-    unit: str = ""
-    at: str = ""
-    number: int = 0
-    number6: int = 0
-    word: str = ""
-    kernel: Any = None
-    replace: bool = False
-    flushes: tuple[str, ...] = ()
-    gone: Gone = Gone.VANISH
-    resend: bool = False
-    init: bool = True
-    required: bool = False
-    default: Any = None
-
-
-def prop(
-    type: ValueType,
-    *,
-    doc: str,
-    default: Any = _REQUIRED,
-    kw_only: bool = True,
-    unit: str = "",
-    at: str = "",
-    number: int = 0,
-    number6: int = 0,
-    word: str = "",
-    kernel: Any = None,
-    replace: bool = False,
-    flushes: tuple[str, ...] = (),
-    gone: Gone = Gone.VANISH,
-    resend: bool = False,
-    init: bool = True,
-) -> Any:
-    """Declare a property of a kind. Without `default` it is required; a default of None means "not managed"."""
-    given = {k: v for k, v in locals().items() if k not in ("default", "kw_only")}
-    required = default is _REQUIRED and init
-    default = None if default is _REQUIRED else default
-    return attrs.field(
-        default=default,
-        metadata={"property": {**given, "required": required, "default": default}},
-    )
-
-
-def argument(*, default: Any = _REQUIRED, kw_only: bool = True) -> Any:
-    """Declare a constructor argument that is no property of the kernel's object (a name, a short form)."""
-    required = default is _REQUIRED
-    return attrs.field(default=None if required else default, metadata={"argument": required})
-
-
-_Class = TypeVar("_Class", bound="type[Resource]")
-
-
-@dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(prop, argument))
-def kind(cls: _Class) -> _Class:
-    """Make an attrs class of a kind and index its properties."""
-    made = attrs.define(slots=False, init=False, eq=False, repr=False)(cls)
-    fields = attrs.fields(cast(type[attrs.AttrsInstance], made))
-    made.properties = {
-        f.name: Property(name=f.name, **f.metadata["property"]) for f in fields if "property" in f.metadata
-    }
-    made.arguments = frozenset(f.name for f in fields if "argument" in f.metadata) - {"name"}
-    made.defaults = {f.name: f.default for f in fields if f.default is not attrs.NOTHING}
-    made.managed = tuple((p.name, p.type.link) for p in made.properties.values())
-    made.required = tuple(p.name for p in made.properties.values() if p.required)
-    made.references = tuple((p.name, p.gone) for p in made.properties.values() if p.type.link)
-    return made
 
 
 @kind
@@ -142,7 +51,7 @@ class Resource:
 
     if not TYPE_CHECKING:
 
-        def __init__(self, name: Any = _REQUIRED, /, **given: Any) -> None:
+        def __init__(self, name: Any = REQUIRED, /, **given: Any) -> None:
             self._declare(current(), name, given)
 
     def _declare(self, declaration: Declaration, name: Any, given: dict[str, Any]) -> None:
@@ -150,12 +59,16 @@ class Resource:
         cls = type(self)
         mine = self.__dict__
         mine.update(cls.defaults)
-        mine["where"] = user_frame()
-        mine["component"] = declaration.component
-        mine["broken"] = False
-        if name is _REQUIRED:
-            name = given.pop("name", _REQUIRED)
-        if name is _REQUIRED:
+        mine["_where"] = user_frame()
+        mine["_component"] = declaration.component
+        mine["_broken"] = False
+        if not cls.word:
+            mine["name"], fix = "", "Declare a kind such as Bridge"
+            fix += f", or refer to one that exists with {cls.__name__}.get(...)." if hasattr(cls, "get") else "."
+            return self.fault(f"{cls.__name__} is the base of several kinds and declares nothing", fix)
+        if name is REQUIRED:
+            name = given.pop("name", REQUIRED)
+        if name is REQUIRED:
             mine["name"] = ""
             return self.fault(f"{cls.__name__} needs a name as its first argument")
         mine["name"] = name
@@ -183,7 +96,8 @@ class Resource:
                 self.fault(f"{self.title}: {word}= is required: {properties[word].doc}")
         self._place(declaration)
         declaration.add(self)
-        if not mine["broken"]:
+        self.refer()
+        if not mine["_broken"]:
             self.complete(declaration)
 
     def _place(self, declaration: Declaration) -> None:
@@ -197,6 +111,10 @@ class Resource:
         if not isinstance(mine["opts"], Opts):
             self.fault(f"{self.title}: opts must be Opts(...), not {mine['opts']!r}")
             mine["opts"] = DEFAULT_OPTS
+        if mine["opts"] is not DEFAULT_OPTS:
+            for what in mine["opts"].faults(type(self).properties):
+                self.fault(f"{self.title}: {what}")
+                mine["opts"] = DEFAULT_OPTS
         if declaration.adopts:
             mine["opts"] = attrs.evolve(mine["opts"], adopt=True)
         for word, _ in type(self).references:
@@ -220,6 +138,9 @@ class Resource:
         known = sorted([*(p.name for p in type(self).properties.values() if p.init), *type(self).arguments])
         self.fault(f"{self.title} has no property {word!r}", fix=f"It has {joined(known)}.")
 
+    def refer(self) -> None:
+        """Called whether or not there were mistakes: tie to others, check what can be checked by itself."""
+
     def complete(self, declaration: Declaration) -> None:
         """Check properties against each other, derive values, and declare what short forms stand for."""
 
@@ -228,15 +149,25 @@ class Resource:
 
     def fault(self, what: str, fix: str = "") -> None:
         """Record a mistake of the user's at this resource (outside a stack: raise it)."""
-        self.__dict__["broken"] = True
-        current().fault(what, self.__dict__["where"], fix)
+        self.__dict__["_broken"] = True
+        current().fault(what, self.__dict__["_where"], fix)
 
     # -- what others ask of a declared resource
 
     @property
     def where(self) -> str:
         """file:line of the program."""
-        return str(self.__dict__["where"])
+        return str(self.__dict__["_where"])
+
+    @property
+    def component(self) -> str:
+        """The path of the component around it, "" at the top."""
+        return str(self.__dict__["_component"])
+
+    @property
+    def broken(self) -> bool:
+        """Whether a mistake was found in it."""
+        return bool(self.__dict__["_broken"])
 
     @property
     def title(self) -> str:
@@ -256,7 +187,7 @@ class Resource:
     @property
     def urn(self) -> str:
         """The logical name in the stack."""
-        return naming.urn(self.__dict__["component"], self.netns_name, self.word, self.logical_name)
+        return naming.urn(self.__dict__["_component"], self.netns_name, self.word, self.logical_name)
 
     def props(self) -> Props:
         """Managed properties in normal form."""
@@ -274,15 +205,15 @@ class Resource:
         props = self.props()
         name = self.logical_name
         return Item(
-            urn=naming.urn(mine["component"], netns, cls.word, name),
+            urn=naming.urn(mine["_component"], netns, cls.word, name),
             kind=cls,
             name=name,
             netns=netns,
-            component=mine["component"],
+            component=mine["_component"],
             key=cls.identity(netns, name, props),
             props=props,
             needs=cls.needs(netns, name, props),
-            where=mine["where"],
+            where=mine["_where"],
             opts=mine["opts"],
         )
 

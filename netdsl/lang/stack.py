@@ -12,7 +12,9 @@ import attrs
 from netdsl.errors import Problem, StackError
 from netdsl.lang.component import Component
 from netdsl.lang.declaration import Declaration, Observer, current, declaring, user_frame
+from netdsl.lang.item import Item
 from netdsl.lang.params import Param, params_of
+from netdsl.lang.primitives import duplicates, items_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,11 +55,12 @@ def stack(function: Callable[P, R]) -> Stack[P, R]:
 class Declared:
     """What one run of a stack function gave.
 
+    items    the primitive resources
     params   every plain parameter's value, defaults included
     outputs  the return value
     """
 
-    declaration: Declaration
+    items: list[Item]
     params: Mapping[str, Any]
     outputs: Any
 
@@ -83,13 +86,20 @@ def declare(
     declaration = Declaration(name, host) if observer is None else Declaration(name, host, observer)
     declaration.adopts = adopts
     with declaring(declaration):
-        outputs = stack.function(**values)
+        try:
+            outputs = stack.function(**values)
+        except Exception:
+            if declaration.problems:  # a mistake told is worth more than what it brought about
+                raise StackError(declaration.problems) from None
+            raise
         for resource in declaration.resources:
             resource.finished()
-    if declaration.problems:
-        raise StackError(declaration.problems)
+    items = items_of(declaration.resources)
+    problems = [*declaration.problems, *duplicates(items)]
+    if problems:
+        raise StackError(problems)
     params = {p.name: values.get(p.name, p.default) for p in stack.params.values()}
-    return Declared(declaration, params, outputs)
+    return Declared(items, params, outputs)
 
 
 __all__ = ["Concatenate", "Declared", "Stack", "declare", "stack"]

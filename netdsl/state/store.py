@@ -214,8 +214,8 @@ def _row(item: Item) -> tuple[str, ...]:
         item.netns,
         item.component,
         _dumps(item.props),
-        _dumps(item.extra),
-        _dumps(list(item.after)),
+        _dumps(item.extra) if item.extra else "{}",
+        _dumps(list(item.after)) if item.after else "[]",
         item.where,
         _opts(item.opts),
     )

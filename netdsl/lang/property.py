@@ -1,0 +1,105 @@
+"""Properties: how a kind declares them, each in one place with everything there is to say about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar, cast, dataclass_transform
+
+import attrs
+
+from netdsl.lang.item import Gone
+from netdsl.lang.values import ValueType
+
+if TYPE_CHECKING:
+    from netdsl.lang.resource import Resource
+
+REQUIRED: Any = object()
+"""Stands for a value that the user has to give."""
+DERIVED: Any = None
+"""The default of a property whose value netdsl chooses."""
+
+
+@attrs.frozen
+class Property:
+    """Everything about one property; it stands nowhere else.
+
+    name, type, doc, unit
+    at, number   where it is in the kernel's message and under which attribute number
+    number6      the attribute's number when the value is IPv6, where that differs
+    word         what `ip` calls it
+    kernel       the value that the kernel gives it on creation (None: it depends)
+    replace      a change needs a new object
+    flushes      kinds whose objects on this link the kernel drops when it changes
+    gone         what happens to this object when the one that the property refers to is deleted
+    resend       on a change of any property of the same place this one has to be sent again
+    init         whether the constructor takes it; else the kind derives it
+    """
+
+    name: str
+    type: ValueType
+    doc: str
+    unit: str = ""
+    at: str = ""
+    number: int = 0
+    number6: int = 0
+    word: str = ""
+    kernel: Any = None
+    replace: bool = False
+    flushes: tuple[str, ...] = ()
+    gone: Gone = Gone.VANISH
+    resend: bool = False
+    init: bool = True
+    required: bool = False
+    default: Any = None
+
+
+def prop(
+    type: ValueType,
+    *,
+    doc: str,
+    default: Any = REQUIRED,
+    kw_only: bool = True,
+    unit: str = "",
+    at: str = "",
+    number: int = 0,
+    number6: int = 0,
+    word: str = "",
+    kernel: Any = None,
+    replace: bool = False,
+    flushes: tuple[str, ...] = (),
+    gone: Gone = Gone.VANISH,
+    resend: bool = False,
+    init: bool = True,
+) -> Any:
+    """Declare a property of a kind. Without `default` it is required; a default of None means "not managed"."""
+    given = {k: v for k, v in locals().items() if k not in ("default", "kw_only")}
+    required = default is REQUIRED and init
+    default = None if default is REQUIRED else default
+    return attrs.field(
+        default=default,
+        metadata={"property": {**given, "required": required, "default": default}},
+    )
+
+
+def argument(*, default: Any = REQUIRED, kw_only: bool = True) -> Any:
+    """Declare a constructor argument that is no property of the kernel's object (a name, a short form)."""
+    required = default is REQUIRED
+    return attrs.field(default=None if required else default, metadata={"argument": required})
+
+
+_Class = TypeVar("_Class", bound="type[Resource]")
+
+
+@dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(prop, argument))
+def kind(cls: _Class) -> _Class:
+    """Make an attrs class of a kind and index its properties."""
+    made = attrs.define(slots=False, init=False, eq=False, repr=False)(cls)
+    fields = attrs.fields(cast(type[attrs.AttrsInstance], made))
+    made.properties = {
+        f.name: Property(name=f.name, **f.metadata["property"]) for f in fields if "property" in f.metadata
+    }
+    made.arguments = frozenset(f.name for f in fields if "argument" in f.metadata) - {"name"}
+    made.defaults = {f.name: f.default for f in fields if f.default is not attrs.NOTHING}
+    made.managed = tuple((p.name, p.type.link) for p in made.properties.values())
+    made.required = tuple(p.name for p in made.properties.values() if p.required)
+    made.references = tuple((p.name, p.gone) for p in made.properties.values() if p.type.link)
+    return made
