@@ -77,11 +77,11 @@ class Deployment:
         if plan.writes:
             session.machine.require_rights(netns=any(c.item.key[0] == "netns" and c.writes for c in changes))
         session.store.begin(changes, meta)
-        outcome = Outcome()
+        with gently() as stopped, progress(self.verb, len(changes)) as advance:
+            # An error in here leaves the intents as they are: the next run looks what came of them.
+            outcome = deploy.apply(session.machine, preview, progress=advance, stopped=stopped)
         problems = []
         try:
-            with gently() as stopped, progress(self.verb, len(changes)) as advance:
-                outcome = deploy.apply(session.machine, preview, progress=advance, stopped=stopped)
             problems = deploy.read_back(session.machine, plan.changes, outcome)
         finally:
             session.store.finish(changes, outcome.records(), {**meta, "outputs": outputs})

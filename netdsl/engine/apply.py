@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 import attrs
 
 from netdsl import wire
+from netdsl.engine.cascade import lost_keys
 from netdsl.engine.change import Action, Change, Plan
 from netdsl.engine.compile import Encoding, Step, Wave, creations, deletions
 from netdsl.engine.observe import Observation
 from netdsl.engine.observe import Target as Observed
 from netdsl.errors import Problem
 from netdsl.lang.ops import DropNetns, Failure, MakeNetns, Op, Send, WriteSysctl
+
+_GONE = frozenset((errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL))
+"""What the kernel says to a delete when there is nothing to delete any more."""
 
 
 class Target(Observed, Protocol):
@@ -118,15 +123,33 @@ class Run:
             places.setdefault(step.place, []).append(step)
         dropped = places.pop("netns", [])
         for place, here in places.items():
-            self._netlink(place, here)
-        self._files(steps)
+            if not self._hold(here):
+                self._netlink(place, here)
+        self._files([step for step in steps if not self.outcome.bad(step.change)])
         names = {op.name: step for step in dropped for op in step.ops(self.encoding) if isinstance(op, DropNetns)}
         if names and not self._hold(dropped):
             failures, self.outcome.held = self.target.drop_netns(list(names), self.plan.held)
             for name, failure in failures.items():
                 self._fail(names[name], failure)
             self.progress(len(names))
+        self._left_standing()
         self.encoding.deleting = False
+
+    def _left_standing(self) -> None:
+        """What was to fall with an object that was not deleted stands too."""
+        lost = lost_keys(self.plan.changes)
+        found = True
+        while found:
+            found = False
+            for change in lost.values():
+                for need in (change.record or change.item).needs:
+                    other = lost.get(need.key)
+                    if other is not None and self.outcome.bad(other) and not self.outcome.bad(change):
+                        found = True
+                        if id(other) in self.outcome.undone:
+                            self.outcome.undone[id(change)] = change
+                        else:
+                            self.outcome.skipped[id(change)] = (change, other.item.title)
 
     # -- makes
 
@@ -219,6 +242,8 @@ class Run:
         failures = self.target.submit(netns, messages)
         for number in sorted(failures):
             step, first = owners[number]
+            if step.verb == "delete" and failures[number].errno in _GONE:
+                continue
             cause = next((n for n in step.needs if n.change is not step.change and self.outcome.bad(n.change)), None)
             if cause is not None:
                 self._skip(step, cause)

@@ -64,7 +64,12 @@ class Change:
     @property
     def pending(self) -> bool:
         """Whether anything at all is to be done: the kernel, the state, or both."""
-        return self.action is not Action.SAME or self.adopts or self.releases or bool(self.moved_from)
+        return bool(self.action is not Action.SAME or self.adopts or self.releases or self.moved_from or self.settles)
+
+    @property
+    def settles(self) -> str:
+        """What an interrupted run was about to do with it: "create", ...; "" when nothing is open."""
+        return str(self.record.extra.get("unsettled", "")) if self.record is not None else ""
 
 
 @attrs.define(eq=False)

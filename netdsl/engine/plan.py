@@ -86,7 +86,7 @@ def _compare(
     change = Change(Action.SAME, item, record, have, moved_from=moved)
     if have is None:
         change.action = Action.CREATE
-        if record is not None and record.key == item.key and not record.extra.get("unsettled"):
+        if record is not None and record.key == item.key and change.settles != "create":
             change.reason = "it is gone from the kernel"
         elif record is not None and record.key != item.key:
             change.reason = "its identity changed"
@@ -115,6 +115,8 @@ def _compare(
         change.action, change.reason = Action.REPLACE, f"it was a {record.kind.__name__}"
         return change
     _diff(change)
+    if change.settles and change.action is Action.SAME:
+        change.reason = "an interrupted run did it"
     if item.kind.preexisting and record is None:
         item.extra["found"] = dict(have.props)
         change.adopts = change.action is Action.SAME
@@ -170,8 +172,10 @@ def _drop(stack: str, record: Item, seen: Observation, kept: set[Key]) -> Change
     """A record that the program no longer names."""
     have = seen.found.get(record.key)
     if have is None:
-        reason = "" if record.extra.get("unsettled") else "it is gone from the kernel already"
-        return Change(Action.FORGET, record, record, None, reason=reason)
+        found = Change(Action.FORGET, record, record, None, reason="it is gone from the kernel already")
+        if found.settles:
+            found.reason = "an interrupted run got no further"
+        return found
     if record.key in kept:
         return Change(Action.FORGET, record, record, have, reason="another resource has its identity now")
     if record.opts.retain_on_delete:

@@ -35,9 +35,10 @@ def _check(result: int, what: str) -> None:
 
 
 def names() -> set[str]:
-    """Names of all network namespaces."""
+    """Names of all network namespaces; a file that nothing is mounted on, left by a run that was killed, is none."""
     try:
-        return {entry.name for entry in os.scandir(DIRECTORY)}
+        nsfs = os.stat("/proc/self/ns/net").st_dev
+        return {entry.name for entry in os.scandir(DIRECTORY) if os.stat(entry.path).st_dev == nsfs}
     except FileNotFoundError:
         return set()
 
@@ -124,7 +125,7 @@ def make(wanted: Iterable[str], inside: Callable[[str], None]) -> dict[str, OSEr
                 _check(_libc.unshare(_CLONE_NEWNET), "unshare")
                 inside(name)
                 path = DIRECTORY / name
-                os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
+                _make_file(path)
                 if mount(b"/proc/thread-self/ns/net", str(path).encode(), b"none", _MS_BIND, None) < 0:
                     number = ctypes.get_errno()
                     path.unlink()
@@ -134,6 +135,16 @@ def make(wanted: Iterable[str], inside: Callable[[str], None]) -> dict[str, OSEr
 
     in_thread(body)
     return failed
+
+
+def _make_file(path: Path) -> None:
+    """The file to mount on; one that a killed run left is as good as a new one."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
+    except FileExistsError:
+        status = path.stat()
+        if status.st_size or status.st_dev != DIRECTORY.stat().st_dev:
+            raise
 
 
 def drop(name: str) -> None:

@@ -38,7 +38,7 @@ class Recorded:
     """The contents of a state.
 
     meta    program, params, outputs, host, boot_id, cookie, ...
-    items   what the stack owns, and what an interrupted run was about to make (extra["unsettled"])
+    items   what the stack owns; extra["unsettled"] is what an interrupted run was about to do
     """
 
     meta: dict[str, Any]
@@ -139,15 +139,16 @@ class Store:
                     gone.append((item.urn,))
                     if change.moved_from:
                         moved.append((item.urn, change.moved_from))
-                elif change.action is Action.CREATE or change.record is None:
+                elif change.action is Action.CREATE or change.record is None or change.settles == "create":
                     made.append(_row(item))
                 elif change.moved_from:
                     made.append(_row(item))
                     gone.append((change.moved_from,))
-                elif change.writes:
+                elif change.writes or change.settles:
                     altered.append((change.action.value, _dumps(item.props), item.urn))
             connection.execute("BEGIN IMMEDIATE")
             self._put_meta(connection, meta)
+            connection.execute("UPDATE resources SET intent=NULL, next=NULL WHERE intent <> 'create'")
             connection.executemany("UPDATE resources SET urn=? WHERE urn=?", moved)
             connection.executemany("UPDATE resources SET intent='delete' WHERE urn=?", gone)
             connection.executemany("INSERT OR REPLACE INTO resources VALUES (?,?,?,?,?,?,NULL,?,?,?,?,'create')", made)
@@ -235,8 +236,8 @@ def _item(row: tuple[Any, ...]) -> Item:
         raise StateError(f"the state holds {urn}, of a kind {word!r} that this netdsl does not know")
     properties = json.loads(props)
     known = json.loads(extra) if extra != "{}" else {}
-    if intent == "create":
-        known["unsettled"] = True
+    if intent is not None:
+        known["unsettled"] = intent
     return Item(
         urn=urn,
         kind=kind,
