@@ -11,7 +11,7 @@ import attrs
 from netdsl import wire
 from netdsl.engine.cascade import lost_keys
 from netdsl.engine.change import Action, Change, Plan
-from netdsl.engine.compile import Encoding, Step, Wave, creations, deletions
+from netdsl.engine.compile import MACHINE, Encoding, Step, Wave, creations, deletions
 from netdsl.engine.observe import Observation
 from netdsl.engine.observe import Target as Observed
 from netdsl.errors import Problem
@@ -121,7 +121,7 @@ class Run:
         places: dict[str, list[Step]] = {}
         for step in steps:
             places.setdefault(step.place, []).append(step)
-        dropped = places.pop("netns", [])
+        dropped = places.pop(MACHINE, [])
         for place, here in places.items():
             if not self._hold(here):
                 self._netlink(place, here)
@@ -154,7 +154,7 @@ class Run:
     # -- makes
 
     def _wave(self, wave: Wave) -> None:
-        make = [step for step in wave.steps.get("netns", ()) if not self._blocked(step)]
+        make = [step for step in wave.steps.get(MACHINE, ()) if not self._blocked(step)]
         if make and not self._hold(make):
             self._make_netns(make)
         files = [step for place, steps in wave.steps.items() if place.endswith("/files") for step in steps]
@@ -162,7 +162,7 @@ class Run:
         if files and not self._hold(files):
             self._files(files)
         for place, steps in wave.steps.items():
-            if place == "netns" or place.endswith("/files"):
+            if place == MACHINE or place.endswith("/files"):
                 continue
             ready = [step for step in steps if not self._blocked(step)]
             if ready and not self._hold(ready):

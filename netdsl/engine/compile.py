@@ -22,6 +22,8 @@ from netdsl.lang.naming import altname
 from netdsl.lang.ops import Env, Op
 
 FIRST_IFINDEX = 1 << 20
+MACHINE = "/netns"
+"""The place where netns are made and dropped; no netns has a name like it."""
 
 
 @attrs.define(slots=True, eq=False)
@@ -118,7 +120,7 @@ def deletions(plan: Plan) -> list[Step]:
     for change in lost.values():
         if not falls_silently(change, going):
             item = change.record or change.item
-            place = "netns" if item.key[0] == "netns" else item.netns
+            place = MACHINE if item.key[0] == "netns" else item.netns
             steps.append(Step(change, "delete", place))
     steps.sort(key=lambda step: -step.item.kind.phase)
     return steps
@@ -156,7 +158,7 @@ def creations(plan: Plan) -> list[Wave]:
 def _place(item: Item) -> str:
     """Where a step happens; a file is another place than the netlink socket of the same netns."""
     if item.key[0] == "netns":
-        return "netns"
+        return MACHINE
     return f"{item.netns}/files" if item.kind.preexisting else item.netns
 
 
@@ -203,5 +205,5 @@ def all_steps(plan: Plan) -> Iterator[Step]:
     """Every step in an order in which one could do them by hand."""
     yield from deletions(plan)
     for wave in creations(plan):
-        for place in sorted(wave.steps, key=lambda p: (p != "netns", not p.endswith("/files"), p)):
+        for place in sorted(wave.steps, key=lambda p: (p != MACHINE, not p.endswith("/files"), p)):
             yield from wave.steps[place]

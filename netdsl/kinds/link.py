@@ -142,7 +142,7 @@ class Link(Resource):
         if mine["mac"] is None and type(self).properties["mac"].at:
             mine["mac"] = self._chosen_mac(declaration)
         for address in mine["addresses"]:
-            Address(address, dev=self, netns=self.netns, opts=self.opts)
+            Address(address, dev=self, netns=self.netns, opts=self.opts.inherited())
         if mine["master"] is None and any(mine[p.name] is not None for p in self.places()["port"]):
             self.fault(f"{self.title}: port_* options need a master")
 
@@ -216,6 +216,9 @@ class Link(Resource):
     """What IFLA_INFO_KIND says, where that is not `word`."""
     finishes_up: ClassVar[bool] = False
     """Brought up only when its ports are up: a live bridge floods each port that comes up with the others' chatter."""
+
+    unborn: ClassVar[frozenset[str]] = frozenset()
+    """Properties of the link that its creation does not take."""
 
     @classmethod
     def finishes(cls, item: Item) -> bool:
@@ -325,7 +328,8 @@ class Link(Resource):
     @classmethod
     def set_commands(cls, item: Item, props: Mapping[str, Any], *, created: bool) -> Iterator[str]:
         """`ip link set` for what `add` does not take (after creation) or for changed properties."""
-        words = "" if created else cls.words("link", {k: v for k, v in props.items() if k != "master"})
+        rest = cls.unborn if created else frozenset(props) - {"master"}
+        words = cls.words("link", {k: v for k, v in props.items() if k in rest})
         words += cls.words("late", props)
         if "master" in props:
             words += f" master {props['master']}" if props["master"] else " nomaster"

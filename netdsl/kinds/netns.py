@@ -67,7 +67,7 @@ class Netns(Namespace):
             return self.fault(f"{self.title}: {wrong}")
         if forwarding is not None:
             for path in FORWARDING:
-                Sysctl(path, value=int(forwarding), netns=self)
+                Sysctl(path, value=int(forwarding), netns=self, opts=self.opts.inherited())
 
     @classmethod
     def identity(cls, netns: str, name: str, props: Mapping[str, Any]) -> Key:

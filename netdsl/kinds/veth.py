@@ -51,6 +51,7 @@ class VethEnd(Link):
 
     word = "veth-end"
     kernel = "veth"
+    unborn = frozenset(("txqueuelen", "group"))
 
     peer: Veth = prop(PEER, doc="the first end", replace=True, init=False)
 

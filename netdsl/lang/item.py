@@ -60,6 +60,10 @@ class Opts:
     aliases: Sequence[str] = ()
     adopt: bool = False
 
+    def inherited(self) -> Opts:
+        """Those that also hold for what a short form or a component stands for."""
+        return attrs.evolve(self, ignore_changes=(), aliases=()) if self is not DEFAULT_OPTS else self
+
     def faults(self, properties: Container[str]) -> Iterator[str]:
         """What cannot mean anything, for a kind with these properties."""
         for word in ("depends_on", "ignore_changes", "aliases"):
