@@ -58,20 +58,20 @@ def _module(path: Path) -> Any:
         raise UsageError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    with users_code():
+    with users_code(str(path)):
         spec.loader.exec_module(module)
     return module
 
 
 @contextmanager
-def users_code() -> Iterator[None]:
-    """Turn an exception of the user's program into an error that points at its line."""
+def users_code(path: str = "") -> Iterator[None]:
+    """Turn an exception of the user's program into an error that points at its line, or at the file."""
     try:
         yield
     except (NetdslError, KeyboardInterrupt):
         raise
     except SyntaxError as error:
-        where = f"{error.filename}:{error.lineno}"
+        where = f"{error.filename}:{error.lineno}" if error.filename else path
         raise StackError([Problem(f"the file does not parse: {error.msg}", where)]) from error
     except BaseException as error:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if not _internal(f.filename)]

@@ -65,8 +65,8 @@ class Outcome:
         changes = [change for change, *_ in self.failed.values()]
         changes += [change for change, _ in self.skipped.values()] + list(self.undone.values())
         for change in changes:
-            created = change.action is Action.CREATE and id(change) not in self.partly
-            found[change.item.urn] = "absent" if created else "kept"
+            new = change.action is Action.CREATE or (change.record is None and not change.adopts)
+            found[change.item.urn] = "absent" if new and id(change) not in self.partly else "kept"
         return found
 
     def problems(self) -> list[Problem]:
@@ -179,6 +179,8 @@ class Run:
     def _skip(self, step: Step, need: Step) -> None:
         if not self.outcome.bad(step.change):
             self.outcome.skipped[id(step.change)] = (step.change, need.change.item.title)
+            if id(step.change) in self._done:
+                self.outcome.partly.add(id(step.change))
 
     def _hold(self, steps: Sequence[Step]) -> bool:
         """Whether the run was interrupted; then these steps are left undone."""
@@ -240,6 +242,7 @@ class Run:
                     owners[seq] = (step, first)
                     first = False
         failures = self.target.submit(netns, messages)
+        refused: set[int] = set()  # changes whose object was not made
         for number in sorted(failures):
             step, first = owners[number]
             if step.verb == "delete" and failures[number].errno in _GONE:
@@ -249,7 +252,9 @@ class Run:
                 self._skip(step, cause)
             else:
                 self._fail(step, failures[number])
-            if not first or step.verb == "finish":
+            if first and step.verb == "create":
+                refused.add(id(step.change))
+            elif (not first or step.verb == "finish") and id(step.change) not in refused:
                 self.outcome.partly.add(id(step.change))
         self._done.update(id(step.change) for step in steps)
         self.progress(len(steps))

@@ -1,8 +1,8 @@
 """From a plan to waves of operations: as few as the dependencies between namespaces force. Pure.
 
 Each change has up to three steps: delete, make and finish. Deletes come first, in reverse order. The others are put in
-waves so that whatever a step needs from another place (another netns; or a file where it is a message) was done in an
-earlier wave; within a wave and a place they stand in dependency order, links before addresses before routes. The
+waves so that whatever a step needs from another place (another netns; or a file where it is a message), or was made to
+depend on by the user, was done in an earlier wave; within a wave and a place they stand in dependency order, links before addresses before routes. The
 number of waves depends on the depth of the stack, not on its size.
 """
 
@@ -134,6 +134,7 @@ def creations(plan: Plan) -> list[Wave]:
         edges += soft
     except CycleError:  # the user's depends_on runs against the preference, which is only one
         sequence = order(len(steps), edges)
+    preferred = set(soft)
     before: list[list[int]] = [[] for _ in steps]
     for first, second in edges:
         before[second].append(first)
@@ -142,13 +143,13 @@ def creations(plan: Plan) -> list[Wave]:
         step = steps[index]
         wave, phase = 0, step.item.kind.phase
         for other in before[index]:
-            away = steps[other].place != step.place
+            away = steps[other].place != step.place or steps[other].item.urn in step.item.after
             wave = max(wave, wave_of[other] + away)
         for other in before[index]:
             if wave_of[other] == wave:
                 phase = max(phase, phase_of[other])
         wave_of[index], phase_of[index], position[index] = wave, phase, place
-        step.needs = tuple(steps[other] for other in before[index])
+        step.needs = tuple(steps[other] for other in before[index] if (other, index) not in preferred)
     waves = [Wave() for _ in range(max(wave_of, default=-1) + 1)]
     for index in sorted(range(len(steps)), key=lambda i: (phase_of[i], position[i])):
         waves[wave_of[index]].steps.setdefault(steps[index].place, []).append(steps[index])

@@ -117,6 +117,8 @@ def _compare(
     _diff(change)
     if change.settles and change.action is Action.SAME:
         change.reason = "an interrupted run did it"
+    elif change.reoptioned and change.action is Action.SAME:
+        change.reason = "its options changed"
     if item.kind.preexisting and record is None:
         item.extra["found"] = dict(have.props)
         change.adopts = change.action is Action.SAME

@@ -36,11 +36,13 @@ def _check(result: int, what: str) -> None:
 
 def names() -> set[str]:
     """Names of all network namespaces; a file that nothing is mounted on, left by a run that was killed, is none."""
-    try:
-        nsfs = os.stat("/proc/self/ns/net").st_dev
-        return {entry.name for entry in os.scandir(DIRECTORY) if os.stat(entry.path).st_dev == nsfs}
-    except FileNotFoundError:
-        return set()
+    nsfs, found = os.stat("/proc/self/ns/net").st_dev, set()
+    with suppress(FileNotFoundError):
+        for name in os.listdir(DIRECTORY):
+            with suppress(FileNotFoundError):  # somebody took it away just now
+                if os.stat(DIRECTORY / name).st_dev == nsfs:
+                    found.add(name)
+    return found
 
 
 def in_thread(work: Callable[[], T]) -> T:

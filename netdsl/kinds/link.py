@@ -300,7 +300,9 @@ class Link(Resource):
     @classmethod
     def words(cls, at: str, props: Mapping[str, Any]) -> str:
         """The options of one place as `ip` takes them."""
-        return "".join(option(p.word, props[p.name]) for p in cls.places()[at] if props.get(p.name) is not None)
+        return "".join(
+            option(p.word, p.type.spoken(props[p.name])) for p in cls.places()[at] if props.get(p.name) is not None
+        )
 
     @classmethod
     def commands(cls, action: str, item: Item, changed: Mapping[str, Any], env: Env) -> Sequence[str]:

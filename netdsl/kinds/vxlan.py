@@ -6,6 +6,7 @@ from netdsl.kinds.link import Link
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.property import kind, prop
 from netdsl.lang.values import FLAG, IP, be16, is_v6, reference, u8, u32
+from netdsl.lang.values import tos as tos_byte
 
 VNI_MOST = 2**24 - 1
 
@@ -41,7 +42,7 @@ class Vxlan(Link):
         doc="TTL of the outer packets; 0: default",
     )  # fmt: skip
     tos: int | None = prop(
-        u8(), default=None, at="info", number=6, word="tos", kernel=0, doc="TOS of the outer packets; 1: inherit"
+        tos_byte(), default=None, at="info", number=6, word="tos", kernel=0, doc="TOS of the outer packets; 1: inherit"
     )
     learning: bool | None = prop(
         FLAG, default=None, at="info", number=7, word="[no]learning", kernel=True,

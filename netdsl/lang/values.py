@@ -30,6 +30,7 @@ class ValueType:
     pack    normal form -> attribute payload
     unpack  attribute payload -> normal form
     link    the value names a link of the same netns: packed as its ifindex
+    spoken  what `ip` wants to read, where that is not the value itself
     """
 
     name: str
@@ -37,6 +38,7 @@ class ValueType:
     pack: Callable[[Any], bytes]
     unpack: Callable[[bytes], Value]
     link: bool = False
+    spoken: Callable[[Any], Any] = lambda value: value
 
 
 def _no_pack(_value: Any) -> bytes:
@@ -83,7 +85,18 @@ def u32(low: int = 0, high: int = 2**32 - 1) -> ValueType:
 def clock(low: int = 0, high: int = 2**32 - 1) -> ValueType:
     """Seconds, which the kernel keeps in USER_HZ (a hundredth of a second)."""
     base = _integer("=I", low, high, f"seconds {low}..{high}")
-    return ValueType(base.name, base.check, lambda v: base.pack(v * 100), lambda p: int(base.unpack(p)) // 100)
+    return ValueType(
+        base.name,
+        base.check,
+        lambda v: base.pack(v * 100),
+        lambda p: int(base.unpack(p)) // 100,
+        spoken=lambda v: v * 100,
+    )
+
+
+def tos() -> ValueType:
+    """A TOS or traffic class byte, which `ip` reads as hexadecimal."""
+    return attrs.evolve(u8(), spoken=hex)
 
 
 def _check_bool(value: Any) -> bool:

@@ -118,7 +118,7 @@ class Store:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, json.JSONDecodeError, KeyError, TypeError) as error:
+        except (sqlite3.Error, ValueError, KeyError, TypeError) as error:
             fix = "Restore it from a copy, or move it away to start anew."
             if isinstance(error, sqlite3.OperationalError):
                 fix = "Check the disk and the permissions of the state directory."
