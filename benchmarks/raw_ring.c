@@ -6,7 +6,8 @@
  * It does what a careful person would write for exactly these kernel objects
  * and nothing else: no graph, no diff, no reading back. ORDER is a name from
  * the table below or a string in its notation. RAW_RING_TIMES=1 prints the
- * milliseconds of each wave to stderr.
+ * milliseconds of each wave to stderr. Without STATE-FILE the state goes to a
+ * nameless file in /tmp.
  *
  * Run it in a sandbox (own user, network and mount namespaces, a private
  * /run/netns); it creates netns `underlay`, `n0`.. and `c0`.. there.
@@ -596,7 +597,7 @@ static double milliseconds(void)
 
 int main(int count, char **arguments)
 {
-	const char *file = count > 2 ? arguments[2] : "raw_ring.state";
+	const char *file = count > 2 ? arguments[2] : "/tmp";
 	const char *steps = count > 3 ? arguments[3] : orders[0].name;
 	int times = getenv("RAW_RING_TIMES") != NULL;
 
@@ -609,7 +610,7 @@ int main(int count, char **arguments)
 	bridges = (nodes + PORTS_PER_BRIDGE - 1) / PORTS_PER_BRIDGE;
 	node = calloc(nodes, sizeof *node);
 	container = calloc(nodes, sizeof *container);
-	int state = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int state = open(file, O_WRONLY | O_CLOEXEC | (count > 2 ? O_CREAT | O_TRUNC : O_TMPFILE), 0600);
 
 	if (!node || !container || state < 0)
 		die("%s: %s", file, strerror(errno));

@@ -29,10 +29,7 @@ PORTS_PER_BRIDGE = 1000  # the kernel takes 1,023
 MAX_NODES = 4096  # 172.16.0.0/12 holds so many /24
 ONE_QUEUE = "numtxqueues 1 numrxqueues 1"  # saves two RCU grace periods for each pair
 
-SYSCTLS = (
-    "echo 1 > /proc/sys/net/ipv4/ip_forward; "
-    "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding"
-)
+SYSCTLS = "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding"
 
 
 def underlay_ip(i: int) -> str:
@@ -99,10 +96,7 @@ def node(i: int, nodes: int) -> list[str]:
 
 
 def node_fdb(i: int, nodes: int) -> list[str]:
-    return [
-        f"fdb add {mac(VTEP0, j)} dev vtep0 dst {underlay_ip(j)} self permanent"
-        for j in ring_neighbours(i, nodes)
-    ]
+    return [f"fdb add {mac(VTEP0, j)} dev vtep0 dst {underlay_ip(j)} self permanent" for j in ring_neighbours(i, nodes)]
 
 
 def container(i: int) -> list[str]:

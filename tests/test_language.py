@@ -419,7 +419,7 @@ def test_opts_reach_the_items() -> None:
     found = by_title(items(lab))
     opts = found["Bridge 'z'"].opts
     assert (opts.protect, opts.retain_on_delete, opts.ignore_changes, opts.adopt) == (True, True, ["mtu"], False)
-    assert found["Address '10.0.0.1/8 dev z'"].opts == opts
+    assert found["Address '10.0.0.1/8 dev z'"].opts == opts.inherited()
     assert (found["Bridge 'a'"].after, found["Bridge 'a'"].opts.aliases) == (("::::bridge::z",), ["old"])
     assert found["Bridge 'a'"].opts.adopt
 

@@ -2,8 +2,8 @@
 
 Each change has up to three steps: delete, make and finish. Deletes come first, in reverse order. The others are put in
 waves so that whatever a step needs from another place (another netns; or a file where it is a message), or was made to
-depend on by the user, was done in an earlier wave; within a wave and a place they stand in dependency order, links before addresses before routes. The
-number of waves depends on the depth of the stack, not on its size.
+depend on by the user, was done in an earlier wave; within a wave and a place they stand in dependency order, links
+before addresses before routes. The number of waves depends on the depth of the stack, not on its size.
 """
 
 from __future__ import annotations

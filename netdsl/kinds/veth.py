@@ -25,6 +25,10 @@ from netdsl.lang.property import kind, prop
 from netdsl.lang.values import ValueType
 
 VETH_INFO_PEER = 1
+IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 31, 32
+ONE_QUEUE = wire.attr_u32(IFLA_NUM_TX_QUEUES, 1) + wire.attr_u32(IFLA_NUM_RX_QUEUES, 1)
+"""Left to itself the kernel makes a queue for each CPU and switches all but one off, waiting for two RCU grace periods a
+pair (veth_init_queues): a third to a half of the time that a pair takes, for a device that works the same."""
 OWN_INDEXES = 1 << 20
 """From here up netdsl chooses ifindexes itself, each once in a stack."""
 
@@ -123,11 +127,11 @@ class Veth(Link):
         twin = env.item(peer_key(props["peer"]))
         early = {k: v for k, v in twin.props.items() if k in ("mac", "mtu")}
         peer = wire.IFINFO.pack(0, 0, env.ifindex(twin.netns, twin.name), 0, 0)
-        peer += wire.attr(IFLA_IFNAME, twin.name.encode() + b"\0") + cls.pack("link", early, twin.netns, env)
+        peer += wire.attr(IFLA_IFNAME, twin.name.encode() + b"\0") + cls.pack("link", early, twin.netns, env) + ONE_QUEUE
         if twin.netns != netns:
             peer += wire.attr_u32(IFLA_NET_NS_FD, env.netns_fd(twin.netns))
         info = wire.attr(INFO_KIND, b"veth") + wire.nest(INFO_DATA, wire.nest(VETH_INFO_PEER, peer))
-        return wire.nest(IFLA_LINKINFO, info)
+        return wire.nest(IFLA_LINKINFO, info) + ONE_QUEUE
 
     @classmethod
     def add_command(cls, item: Item, env: Env) -> list[str]:
@@ -135,8 +139,9 @@ class Veth(Link):
         twin = env.item(peer_key(item.props["peer"]))
         early = {k: v for k, v in twin.props.items() if k in ("mac", "mtu")}
         own = {k: v for k, v in item.props.items() if k != "master"}
-        words = f"link add name {item.name}{cls.words('link', own)} type veth peer name {twin.name}"
-        words += cls.words("link", early)
+        queues = " numtxqueues 1 numrxqueues 1"
+        words = f"link add name {item.name}{cls.words('link', own)}{queues} type veth peer name {twin.name}"
+        words += cls.words("link", early) + queues
         if twin.netns != item.netns:
             words += f" netns {quote(twin.netns)}" if twin.netns else " netns 1"
         return [ip(item.netns, words)]

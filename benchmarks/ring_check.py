@@ -1,7 +1,7 @@
 """Looks at a ring lab that somebody built: are the objects there, do packets pass?
 
-    python lab.py N         in the sandbox: facts as JSON; exit 1 if a ping fails
-    python lab.py ping A..  pings addresses from the namespace it runs in
+    python ring_check.py N         in the sandbox: facts as JSON; exit 1 if a ping fails
+    python ring_check.py ping A..  pings addresses from the namespace it runs in
 
 The facts leave out what builders may choose (MACs, ifindexes, protocol numbers),
 so every builder of the same lab must give the same ones.
@@ -71,9 +71,9 @@ def facts_of(netns: str) -> list[str]:
 
 def checksum(message: bytes) -> int:
     """The Internet checksum (RFC 1071) of a message of even length."""
-    total = sum(struct.unpack(f"!{len(message) // 2}H", message))
+    total: int = sum(struct.unpack(f"!{len(message) // 2}H", message))
     total = (total >> 16) + (total & 0xFFFF)
-    return ~(total + (total >> 16)) & 0xFFFF
+    return 0xFFFF - ((total + (total >> 16)) & 0xFFFF)
 
 
 def echo_request(identity: int, sequence: int) -> bytes:
