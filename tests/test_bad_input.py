@@ -183,7 +183,7 @@ CALLS = {
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_a_bad_call_is_refused(quiet: Quiet, tmp_path: Path, call: tuple[str, str, int, *tuple[str, ...]]) -> None:
-    """A file or an argument that makes no sense is refused in one error that says what would, and nothing is touched."""
+    """A file or an argument that makes no sense is refused in one error that says what would; nothing is touched."""
     text, argv, code, start, *words = call
     (tmp_path / "lab.py").write_text(text)
     (tmp_path / "bad.toml").write_text("vni = \n")

@@ -8,15 +8,18 @@ order fails.
 from __future__ import annotations
 
 import json
+import os
 import random
+import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import netdsl
@@ -35,10 +38,18 @@ from netdsl.lang.stack import declare
 from netdsl.lang.values import is_v6, network_of
 
 STACK = "lab"
-settings.register_profile(
-    "netdsl", derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+SHRINK = (Phase.shrink,) if os.environ.get("NETDSL_SHRINK") else ()
+"""Making a failing example small takes minutes: run the test with NETDSL_SHRINK=1 for that."""
+
+always = partial(
+    settings,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=(Phase.generate, *SHRINK),
+    suppress_health_check=list(HealthCheck),
 )
-settings.load_profile("netdsl")
+"""The same examples in every run, whatever the machine's speed."""
 
 
 # Random stacks, as a program's text
@@ -320,14 +331,22 @@ class Kernel:
             if key[0] == "link" and have.props.get("mtu") and not rng.randint(0, 3):
                 have.props["mtu"] = 1234
         for item in strangers:
-            there = item.key in self.found or item.kind.preexisting or item.kind.word == "veth-end"
-            if not there and all(need.key in self.found or need.gone is Gone.TWIN for need in item.needs):
-                if rng.randint(0, 1) and not (item.kind.word == "veth" and peer_key(item.props["peer"]) in self.found):
-                    self.create(item, (), next(self.numbers))
-                    if item.kind.is_link or item.key[0] == "netns" or any(n.key in self.foreign for n in item.needs):
-                        self.foreign.add(item.key)
-                    if item.kind.word == "veth":
-                        self.foreign.add(peer_key(item.props["peer"]))
+            if rng.randint(0, 1) and self.has_room(item):
+                self.appear(item)
+
+    def has_room(self, item: Item) -> bool:
+        """Whether others could make an object."""
+        twin = peer_key(item.props["peer"]) if item.kind.word == "veth" else None
+        if item.kind.preexisting or item.kind.word == "veth-end" or item.key in self.found or twin in self.found:
+            return False
+        return all(need.key in self.found or need.gone is Gone.TWIN for need in item.needs)
+
+    def appear(self, item: Item) -> None:
+        """Others make an object."""
+        self.create(item, (), next(self.numbers))
+        self.foreign.add(item.key)
+        if item.kind.word == "veth":
+            self.foreign.add(peer_key(item.props["peer"]))
 
     def can_be_told(self, records: Sequence[Item]) -> None:
         """What stands where ours stood on a link or netns that is foreign now is foreign; else nobody can tell."""
@@ -383,7 +402,7 @@ def conflicts(wanted: Sequence[Item], records: Sequence[Item], kernel: Kernel) -
     return {item.title for item in strange if item.netns not in netns}
 
 
-@settings(max_examples=100)
+@always(max_examples=150)
 @given(programs(), st.randoms(use_true_random=False))
 def test_what_is_as_it_should_be_stays(body: str, rng: random.Random) -> None:
     """When program, state and kernel agree, nothing is planned."""
@@ -394,21 +413,16 @@ def test_what_is_as_it_should_be_stays(body: str, rng: random.Random) -> None:
     assert not plan.pending
 
 
-@settings(max_examples=200)
-@given(programs(), programs(), programs(), st.randoms(use_true_random=False))
-def test_a_plan_leads_there_and_touches_nothing_else(before: str, after: str, strange: str, rng: random.Random) -> None:
-    """From whatever state and kernel, a plan names what is in its way, or leads to a kernel of which no plan is needed."""
-    kernel, old, wanted = Kernel(), items(before), items(after)
-    kernel.apply(planned(old, [], kernel), rng)
-    records = recorded(old)
-    kernel.disturb(rng, items(strange))
+def leads_there(kernel: Kernel, records: Sequence[Item], after: str, rng: random.Random) -> None:
+    """Plan and apply, and see that no plan is needed after it; or that the conflicts named are those that there are."""
+    wanted = items(after)
     kernel.can_be_told(records)
     expected = conflicts(wanted, records, kernel)
     if expected:
         with pytest.raises(ConflictError) as caught:
             planned(wanted, records, kernel)
         assert {
-            problem.what.partition(" exists")[0].partition(" is ")[0] for problem in caught.value.problems
+            re.split(" exists already| is not the one", problem.what)[0] for problem in caught.value.problems
         } == expected
         return
     plan = planned(wanted, records, kernel)
@@ -418,15 +432,134 @@ def test_a_plan_leads_there_and_touches_nothing_else(before: str, after: str, st
     assert not planned(items(after), recorded(wanted), kernel).pending
 
 
-@settings(max_examples=100)
+@pytest.mark.xfail(strict=True, reason="see FOUND")
+@always(max_examples=300)
+@given(programs(), programs(), programs(), st.randoms(use_true_random=False))
+def test_a_plan_leads_there_and_touches_nothing_else(before: str, after: str, strange: str, rng: random.Random) -> None:
+    """From whatever state and kernel, a plan names what is in its way, or leads to a kernel that needs no plan."""
+    kernel, old = Kernel(), items(before)
+    kernel.apply(planned(old, [], kernel), rng)
+    kernel.disturb(rng, items(strange))
+    leads_there(kernel, recorded(old), after, rng)
+
+
+class Found(NamedTuple):
+    """An example that once failed: the program before, what vanished by itself, what others made then, the program now."""
+
+    before: str
+    after: str
+    lost: Sequence[Key] = ()
+    strange: str = "pass"
+
+
+FOUND = {
+    "the old lower device of a vxlan goes": Found(
+        'Vxlan("v", vni=1, dev=Bridge("old"))',
+        'Vxlan("v", vni=1, dev=Bridge("new"))',
+    ),
+    "a route gets a link that is replaced": Found(
+        'Vxlan("l", vni=1, addresses=["10.0.0.1/24"])\nRoute("r", dst="10.9.0.0/16", type="blackhole")',
+        'l = Bridge("l")\nRoute("r", dst="10.9.0.0/16", dev=l)',
+    ),
+    "a primary address goes and a secondary stays": Found(
+        'l = Bridge("l", addresses=["10.0.0.2/24", "10.0.0.1/24"])\nRoute("r", dst="10.9.0.0/16", dev=l)',
+        'l = Bridge("l", addresses=["10.0.0.1/24"])\nRoute("r", dst="10.9.0.0/16", dev=l)',
+    ),
+    "two routes swap their names": Found(
+        'Route("r", dst="10.8.0.0/16", type="blackhole")\nRoute("s", dst="10.9.0.0/16", type="blackhole")',
+        'Route("s", dst="10.8.0.0/16", type="blackhole")\nRoute("r", dst="10.9.0.0/16", type="blackhole")',
+    ),
+    "a route's name is given to another one": Found(
+        'Route("r", dst="10.8.0.0/16", type="blackhole")',
+        'Route("r", dst="10.9.0.0/16", type="blackhole")\nRoute("s", dst="10.8.0.0/16", type="blackhole")',
+    ),
+    "an address on a link that others made": Found(
+        'Bridge("l", addresses=["10.0.0.1/24"])',
+        "pass",
+        [("link", "", "l")],
+        'Bridge("l", addresses=["10.0.0.1/24"])',
+    ),
+    "a route on a link that others made": Found(
+        'Route("r", dst="10.9.0.0/16", dev=Bridge("l"))',
+        'Route("r", dst="10.9.0.0/16", type="blackhole")',
+        [("link", "", "l")],
+        'Route("r", dst="10.9.0.0/16", dev=Bridge("l"))',
+    ),
+    "a route that others have moved off a link that goes": Found(
+        'Route("r", dst="10.9.0.0/16", dev=Bridge("l"))',
+        'Route("r", dst="10.9.0.0/16", type="blackhole")',
+        [("route", "", 254, "10.9.0.0/16", 0)],
+        'Route("r", dst="10.9.0.0/16", type="blackhole")',
+    ),
+}
+"""Found by the test above, made as small as they get."""
+
+MEND = {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.xfail(strict=True, reason=MEND[name])] if name in MEND else [])
+        for name in FOUND
+    ],
+)
+def test_what_was_found_stays_mended(name: str) -> None:
+    """Each example that once failed leads where it should."""
+    found, kernel, rng = FOUND[name], Kernel(), random.Random(0)
+    old = items(found.before)
+    kernel.apply(planned(old, [], kernel), rng)
+    for key in found.lost:
+        kernel.delete(key)
+    for item in items(found.strange):
+        kernel.appear(item)
+    leads_there(kernel, recorded(old), found.after, rng)
+
+
+@always(max_examples=150)
 @given(programs(), programs(), st.randoms(use_true_random=False))
-def test_destroying_leaves_nothing(body: str, strange: str, rng: random.Random) -> None:
-    """The plan that wants nothing takes away all that was made and that is left of it."""
+def test_destroying_takes_ours_and_nothing_else(body: str, strange: str, rng: random.Random) -> None:
+    """The plan that wants nothing leaves nothing of ours, and all that does not stand on ours."""
     kernel, made = Kernel(), items(body)
     kernel.apply(planned(made, [], kernel), rng)
     records = recorded(made)
     kernel.disturb(rng, items(strange))
-    strangers = set(kernel.found) - {record.key for record in records}
+    kernel.can_be_told(records)
+    ours = {record.key for record in records if not record.kind.preexisting} - kernel.foreign
+    strangers = {key for key in kernel.foreign if key[0] == "netns" or (key[0] == "link" and not key[1])}
+    standing = {key for key in strangers if peer_key(kernel.found[key].props.get("peer") or "/")[1]}
+    standing |= {key for key in strangers if kernel.found[key].props.get("dev")}
     kernel.apply(planned([], sorted_items(records), kernel), rng)
-    left = {key for key in kernel.found if key in {record.key for record in records}}
-    assert not {key for key in left if key[0] != "sysctl"} - kernel.foreign
+    assert not ours & set(kernel.found)
+    assert strangers - standing <= set(kernel.found)
+
+
+def ring(nodes: int) -> str:
+    """A ring of nodes on one segment, each with a container and a tunnel to the next."""
+    lines = ['seg = Netns("seg")', 'br = Bridge("br0", netns=seg)']
+    for i in range(nodes):
+        lines += [
+            f'n{i}, c{i} = Netns("n{i}", forwarding=True), Netns("c{i}")',
+            f'p{i} = VethEnd("p{i}", netns=seg, master=br)',
+            f'e{i} = Veth("eth0", netns=n{i}, peer=p{i}, addresses=["10.0.0.{i + 1}/24"])',
+            f'b{i} = Bridge("br0", netns=n{i}, addresses=["10.1.{i}.1/24"])',
+            f'Veth("v", netns=n{i}, master=b{i}, peer=VethEnd("eth0", netns=c{i}, addresses=["10.1.{i}.2/24"]))',
+            f'Route("default", netns=c{i}, dst="default", via="10.1.{i}.1")',
+            f'v{i} = Vxlan("v0", netns=n{i}, vni=1, dev=e{i}, local="10.0.0.{i + 1}", addresses=["10.1.{i}.0/32"])',
+        ]
+    for i in range(nodes):
+        j = (i + 1) % nodes
+        lines.append(f'VxlanPeer("{i}-{j}", vtep=v{i}, peer=v{j}, subnets=["10.1.{j}.0/24"])')
+    return "\n".join(lines)
+
+
+def test_the_number_of_waves_does_not_grow() -> None:
+    """A ring takes as few waves with forty nodes as with two, and what it takes can be done in that order."""
+    waves = []
+    for nodes in (2, 3, 10, 40):
+        kernel = Kernel()
+        plan = planned(items(ring(nodes)), [], kernel)
+        waves.append(len(creations(plan)))
+        kernel.apply(plan, random.Random(nodes))
+    assert set(waves) == {waves[0]}
+    assert waves[0] <= 5

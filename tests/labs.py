@@ -1,0 +1,70 @@
+"""What tests of the shipped stacks share: where they are, and how their containers answer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sandbox import Sandbox
+
+STACKS = Path(__file__).parent.parent / "stacks"
+VXLAN = str(STACKS / "two_node_vxlan.py")
+HOSTGW = str(STACKS / "two_node_hostgw.py")
+RING = str(STACKS / "ring.py")
+TWO_SITES = str(STACKS / "two_sites.py")
+
+
+def answers(sandbox: Sandbox, netns: str, address: str) -> int:
+    """The TTL of the first answer; the first packets after a link came up may be lost."""
+
+    def ask() -> int:
+        return sandbox.ping(netns, address).ttl or 0
+
+    return sandbox.wait_until(ask)
+
+
+def plan_of(sandbox: Sandbox, *args: str) -> list[dict[str, Any]]:
+    """The changes that `plan --json` shows."""
+    changes: list[dict[str, Any]] = json.loads(sandbox.netdsl("plan", "--json", *args).stdout)["changes"]
+    return changes
+
+
+def brief(changes: list[dict[str, Any]]) -> set[tuple[str, str, str, str]]:
+    """Action, kind, netns and name of each change."""
+    return {(c["action"], c["kind"], c["netns"], c["name"]) for c in changes}
+
+
+RECORD = """
+import socket, struct, sys, time
+packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+packets.bind((sys.argv[1], 0))
+with open(sys.argv[2], "wb") as file:
+    file.write(struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
+    file.flush()
+    print("listening", flush=True)
+    while True:
+        frame = packets.recv(65535)
+        file.write(struct.pack("=IIII", int(time.time()), 0, len(frame), len(frame)) + frame)
+        file.flush()
+"""
+"""Writes frames in pcap's format. tcpdump itself cannot run in a user namespace: it wants to change its groups."""
+
+
+def captured(sandbox: Sandbox, folder: Path, netns: str, dev: str, what: str, provoke: Callable[[], object]) -> str:
+    """The packets on a device that match a tcpdump filter, as tcpdump prints them; `provoke` is repeated until one does."""
+    path = folder / f"{dev}.pcap"
+    child = sandbox.popen([sys.executable, "-c", RECORD, dev, str(path)], netns=netns)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "listening\n"
+
+    def matching() -> str:
+        provoke()
+        argv = ["tcpdump", "-n", "-e", "-r", "-", *what.split()]
+        with path.open("rb") as file:
+            return subprocess.run(argv, stdin=file, capture_output=True, text=True).stdout
+
+    return sandbox.wait_until(matching)
