@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sandbox import Sandbox
 
 from netdsl.kinds import KINDS
+from sandbox import Sandbox
 
 LINK: dict[str, tuple[Any, Any]] = {
     "mtu": (1400, 1300),

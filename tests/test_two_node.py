@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from labs import HOSTGW, VXLAN, answers, captured
 from sandbox import Sandbox
 
