@@ -55,7 +55,7 @@ with open(sys.argv[2], "wb") as file:
 
 
 def captured(sandbox: Sandbox, folder: Path, netns: str, dev: str, what: str, provoke: Callable[[], object]) -> str:
-    """The packets on a device that match a tcpdump filter, as tcpdump prints them; `provoke` is repeated until one does."""
+    """Packets on a device that match a tcpdump filter, as tcpdump prints them; `provoke` is repeated until one does."""
     path = folder / f"{dev}.pcap"
     child = sandbox.popen([sys.executable, "-c", RECORD, dev, str(path)], netns=netns)
     assert child.stdout is not None

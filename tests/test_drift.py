@@ -11,7 +11,7 @@ from sandbox import Sandbox
 
 
 class Drift(NamedTuple):
-    """A change by hand, and what the next plan has to be: (action, kind, netns, name) and the properties that differ."""
+    """A change by hand, and what the next plan has to be: (action, kind, netns, name) and what properties differ."""
 
     by_hand: str
     changes: set[tuple[str, str, str, str]]

@@ -52,12 +52,6 @@ NO_KINDS = {"__init__.py", "link_dump.py", "shell.py"}
 
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
-KNOWN = {
-    "engine/apply.py": "it takes mark_op from a kind; the operation MakeNetns could carry the message",
-    "engine/deploy.py": "it takes FALLBACK_LINKS from a kind; kinds/__init__ could give them as it gives KINDS",
-}
-"""Files whose imports break a rule as yet, and what would mend them; the mark fails once they do not."""
-
 
 def layer_of(dotted: str) -> str:
     """The layer that a module of netdsl belongs to: "lang" for netdsl.lang.item, "" for netdsl itself."""
@@ -110,10 +104,7 @@ def breaches(module: ast.Module, file: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(
-    "file",
-    [pytest.param(f, marks=[pytest.mark.xfail(strict=True, reason=KNOWN[f])] if f in KNOWN else []) for f in FILES],
-)
+@pytest.mark.parametrize("file", FILES)
 def test_imports_stay_within_the_layers(file: str) -> None:
     """A file imports only layers below its own, and other people's modules only where they belong."""
     assert breaches(tree(file), file) == []

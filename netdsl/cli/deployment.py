@@ -14,7 +14,7 @@ from netdsl.cli.progress import progress
 from netdsl.cli.session import Session
 from netdsl.engine import deploy
 from netdsl.engine.apply import Outcome
-from netdsl.engine.change import Plan
+from netdsl.engine.change import Action, Plan
 from netdsl.errors import ApplyError, Interrupted, ReadBackError, UsageError, joined
 
 MANY = 200
@@ -81,6 +81,7 @@ class Deployment:
             # An error in here leaves the intents as they are: the next run looks what came of them.
             outcome = deploy.apply(session.machine, preview, progress=advance, stopped=stopped)
         problems = []
+        session.machine.sweep(c.item.name for c in changes if c.item.key[0] == "netns" and c.action is Action.FORGET)
         try:
             problems = deploy.read_back(session.machine, plan.changes, outcome)
         finally:

@@ -24,7 +24,8 @@ def command(stack: str | None, output: str | None, state_dir: str | None, as_jso
         if as_json:
             render.print_json(outputs[output])
         else:
-            click.echo(render.shown(outputs[output]))
+            value = outputs[output]
+            click.echo("\n".join(render.output_lines(value)) if isinstance(value, dict) else render.shown(value))
     elif as_json:
         render.print_json(outputs)
     else:

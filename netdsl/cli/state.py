@@ -35,7 +35,7 @@ def show_resource(urn: str, stack: str | None, state_dir: str | None) -> int:
     """Print one resource as the state has it; URN is its logical name, or the end of one."""
     session = open_session(stack, state_dir=state_dir, needs_program=False)
     items = session.recorded.items
-    found = [item for item in items if item.urn == urn] or [item for item in items if item.urn.endswith(urn)]
+    found = [item for item in items if urn in (item.urn, item.name)] or [i for i in items if i.urn.endswith(urn)]
     if len(found) != 1:
         what = "no resource" if not found else f"{len(found)} resources"
         raise UsageError(f"stack {session.name} has {what} {urn!r}", fix="`netdsl state list` shows them all.")

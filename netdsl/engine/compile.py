@@ -15,7 +15,7 @@ import attrs
 
 from netdsl.engine.cascade import falls_silently, lost_keys
 from netdsl.engine.change import Action, Change, Plan
-from netdsl.engine.graph import order
+from netdsl.engine.graph import order, sorted_items
 from netdsl.engine.observe import Observation
 from netdsl.lang.item import Gone, Item, Key
 from netdsl.lang.naming import altname
@@ -122,7 +122,10 @@ def deletions(plan: Plan) -> list[Step]:
             item = change.record or change.item
             place = MACHINE if item.key[0] == "netns" else item.netns
             steps.append(Step(change, "delete", place))
-    steps.sort(key=lambda step: -step.item.kind.phase)
+    rank: dict[str, float] = {step.item.urn: step.item.kind.phase for step in steps}
+    for item in sorted_items([step.item for step in steps]) if any(step.item.after for step in steps) else ():
+        rank[item.urn] = max([item.kind.phase, *(rank[urn] + 1e-6 for urn in item.after if urn in rank)])
+    steps.sort(key=lambda step: -rank[step.item.urn])
     return steps
 
 

@@ -184,6 +184,10 @@ class Machine:
                 failed[name] = Failure(error.errno or 0)
         return failed, watch.wait(_PATIENCE)
 
+    def sweep(self, wanted: Iterable[str]) -> None:
+        """Remove what a killed run left of these names."""
+        namespaces.sweep(wanted)
+
     def write_files(self, wanted: Sequence[tuple[str, str, str]]) -> list[str | Failure]:
         """Write files below /proc/sys, each (netns, path, value); gives what stood there before, or why it failed."""
         before: list[str | Failure] = [""] * len(wanted)

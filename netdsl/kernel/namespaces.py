@@ -159,6 +159,15 @@ def drop(name: str) -> None:
         path.unlink()
 
 
+def sweep(wanted: Iterable[str]) -> None:
+    """Remove the files of these names that nothing is mounted on: a run that was killed in between left them."""
+    for name in wanted:
+        with suppress(OSError):
+            status = (DIRECTORY / name).stat()
+            if not status.st_size and status.st_dev == DIRECTORY.stat().st_dev:
+                (DIRECTORY / name).unlink()
+
+
 def holders(wanted: Iterable[str]) -> dict[str, list[int]]:
     """Processes that live in the named namespaces, by pid: they keep them alive when the name is gone."""
     inodes: dict[tuple[int, int], str] = {}

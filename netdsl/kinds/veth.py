@@ -27,8 +27,8 @@ from netdsl.lang.values import ValueType
 VETH_INFO_PEER = 1
 IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 31, 32
 ONE_QUEUE = wire.attr_u32(IFLA_NUM_TX_QUEUES, 1) + wire.attr_u32(IFLA_NUM_RX_QUEUES, 1)
-"""Left to itself the kernel makes a queue for each CPU and switches all but one off, waiting for two RCU grace periods a
-pair (veth_init_queues): a third to a half of the time that a pair takes, for a device that works the same."""
+"""Left to itself the kernel makes a queue for each CPU and switches all but one off, waiting for two RCU grace periods
+a pair (veth_init_queues): a third to a half of the time that a pair takes, for a device that works the same."""
 OWN_INDEXES = 1 << 20
 """From here up netdsl chooses ifindexes itself, each once in a stack."""
 
@@ -127,7 +127,9 @@ class Veth(Link):
         twin = env.item(peer_key(props["peer"]))
         early = {k: v for k, v in twin.props.items() if k in ("mac", "mtu")}
         peer = wire.IFINFO.pack(0, 0, env.ifindex(twin.netns, twin.name), 0, 0)
-        peer += wire.attr(IFLA_IFNAME, twin.name.encode() + b"\0") + cls.pack("link", early, twin.netns, env) + ONE_QUEUE
+        peer += (
+            wire.attr(IFLA_IFNAME, twin.name.encode() + b"\0") + cls.pack("link", early, twin.netns, env) + ONE_QUEUE
+        )
         if twin.netns != netns:
             peer += wire.attr_u32(IFLA_NET_NS_FD, env.netns_fd(twin.netns))
         info = wire.attr(INFO_KIND, b"veth") + wire.nest(INFO_DATA, wire.nest(VETH_INFO_PEER, peer))
