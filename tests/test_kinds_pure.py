@@ -120,13 +120,7 @@ def commands(plan: Plan, change: Change, seen: Observation) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.xfail(strict=True, reason=case["known"])] if "known" in case else [])
-        for name, case in CASES.items()
-    ],
-)
+@pytest.mark.parametrize("name", CASES)
 def test_case(name: str) -> None:
     """The change that is planned, and its commands, are those of the case."""
     case = CASES[name]

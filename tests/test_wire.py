@@ -663,7 +663,6 @@ def without_implied(message: Message, said: Collection[Path]) -> Message:
     return message._replace(attrs=attrs)
 
 
-@pytest.mark.xfail(strict=True, reason="the command says `netns 1`, which is the namespace of process 1, not ours")
 def test_the_commands_put_an_end_here(sandbox: Sandbox) -> None:
     """The commands for a pair whose second end is where netdsl runs put it there, wherever process 1 is."""
     mine = ours(Case('Veth("v", netns=Netns("n"), peer=VethEnd("w"))', "VethEnd 'w'", []))

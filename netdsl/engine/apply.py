@@ -9,7 +9,7 @@ from typing import Protocol
 import attrs
 
 from netdsl import wire
-from netdsl.engine.cascade import lost_keys
+from netdsl.engine.cascade import lost_keys, present_needs
 from netdsl.engine.change import Action, Change, Plan
 from netdsl.engine.compile import MACHINE, Encoding, Step, Wave, creations, deletions
 from netdsl.engine.observe import Observation
@@ -142,7 +142,7 @@ class Run:
         while found:
             found = False
             for change in lost.values():
-                for need in (change.record or change.item).needs:
+                for need in present_needs(change.record or change.item, change.have):
                     other = lost.get(need.key)
                     if other is not None and self.outcome.bad(other) and not self.outcome.bad(change):
                         found = True

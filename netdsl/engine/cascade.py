@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from netdsl.engine.change import Action, Change
-from netdsl.lang.item import Gone, Item, Key
+from netdsl.lang.item import Gone, Have, Item, Key, Need
 from netdsl.lang.resource import Resource
 
 
@@ -31,6 +31,17 @@ def lost_keys(changes: Iterable[Change]) -> dict[Key, Change]:
     }
 
 
+def present_needs(item: Item, have: Have | None) -> list[Need]:
+    """What an object stands on in the kernel as it is: links that it refers to now, not those that it shall refer to."""
+    if have is None:
+        return list(item.needs)
+    needs = [need for need in item.needs if need.prop not in have.props]
+    for prop, gone in item.kind.references:
+        if have.props.get(prop):
+            needs.append(Need(("link", item.netns, have.props[prop]), gone, prop))
+    return needs
+
+
 def falls_silently(change: Change, lost: dict[Key, Change]) -> bool:
     """Whether the kernel deletes the object by itself as soon as what it stands on is deleted.
 
@@ -39,7 +50,7 @@ def falls_silently(change: Change, lost: dict[Key, Change]) -> bool:
     item = change.record or change.item
     if item.netns and ("netns", "", item.netns) in lost:
         return True
-    for need in item.needs:
+    for need in present_needs(item, change.have):
         other = lost.get(need.key)
         if need.gone is Gone.VANISH and other is not None and need.key[0] != "netns":
             netns = need.key[1]
@@ -66,7 +77,7 @@ class _Index:
             siblings = self._siblings.setdefault((item.key[0], item.netns), [])
             if change.have is not None:
                 siblings.append(change)
-            for key, effect, prop in item.needs:
+            for key, effect, prop in present_needs(change.record or item, change.have):
                 if effect is not Gone.STAY:
                     self.users.setdefault(key, []).append((change, effect, prop))
             if item.kind.falls_with.__func__ is not plain:  # type: ignore[attr-defined]
@@ -90,7 +101,7 @@ class _Index:
                 if user.have is None:
                     continue
                 if effect is Gone.RESET:
-                    if user.action in (Action.SAME, Action.UPDATE):
+                    if user.action in (Action.SAME, Action.UPDATE) and prop in user.item.props:
                         user.action = Action.UPDATE
                         user.diffs[prop] = ("", user.item.props[prop])
                         user.reason = f"{item.title} is replaced"
@@ -104,11 +115,13 @@ class _Index:
                 if watcher.item.kind.falls_with(watcher.item, item, self._staying(item)):
                     watcher.action, watcher.resent = Action.UPDATE, True
                     watcher.reason = f"the kernel may drop it with {item.title}"
+                    queue.append(watcher)
 
     def _staying(self, lost: Item) -> list[Item]:
         """Objects of the same family and netns that exist and stay."""
         siblings = self._siblings[(lost.key[0], lost.netns)]
-        return [change.item for change in siblings if change.action in (Action.SAME, Action.UPDATE)]
+        standing = (change for change in siblings if change.action in (Action.SAME, Action.UPDATE))
+        return [change.item for change in standing if not change.resent]
 
 
 def _explain(changes: list[Change]) -> None:
@@ -116,7 +129,7 @@ def _explain(changes: list[Change]) -> None:
     lost = lost_keys(changes)
     for change in lost.values():
         if change.action is Action.DELETE and not change.falls and falls_silently(change, lost):
-            for need in (change.record or change.item).needs:
+            for need in present_needs(change.record or change.item, change.have):
                 if need.key in lost and need.gone is Gone.VANISH:
                     change.falls = lost[need.key].item.title
                     break

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
-from netdsl.engine.cascade import cascade
+from netdsl.engine.cascade import cascade, present_needs
 from netdsl.engine.change import Action, Change, Plan
 from netdsl.engine.observe import Observation
 from netdsl.errors import ConflictError, Problem
-from netdsl.lang.item import Have, Item, Key
+from netdsl.lang.item import Gone, Have, Item, Key
 
 
 def make_plan(stack: str, wanted: Sequence[Item], recorded: Iterable[Item], seen: Observation) -> Plan:
@@ -20,23 +20,21 @@ def make_plan(stack: str, wanted: Sequence[Item], recorded: Iterable[Item], seen
     """
     records = {record.urn: record for record in recorded}
     matched = _match(wanted, records)
-    problems: list[Problem] = []
-    lost_netns: set[str] = set()
-    changes = [_compare(stack, item, matched.get(item.urn), seen, problems, lost_netns) for item in wanted]
+    look = _Look(stack, seen, _estranged(stack, records.values(), seen), {item.key for item in wanted})
+    changes = [_compare(look, item, matched.get(item.urn)) for item in wanted]
     taken = {record.urn for record in matched.values()}
-    kept = {item.key for item in wanted}
     leftover = [record for record in records.values() if record.urn not in taken]
     for record in reversed(leftover):
-        changes.append(_drop(stack, record, seen, kept))
+        changes.append(_drop(look, record))
     for item in wanted:  # its identity changed: what was there under the old one goes
         before = matched.get(item.urn)
-        if before is not None and before.key != item.key and before.key not in kept and before.key in seen.found:
-            old = _drop(stack, before, seen, kept)
+        if before is not None and before.key != item.key and before.key not in look.kept and before.key in seen.found:
+            old = _drop(look, before)
             old.item = attrs.evolve(before, urn=f"{before.urn}::old")
             old.moved_from = before.urn
             changes.append(old)
-    if problems:
-        raise ConflictError(problems)
+    if look.problems:
+        raise ConflictError(look.problems)
     cascade(changes)
     guarded = [c for c in changes if c.action in (Action.DELETE, Action.REPLACE) and c.item.opts.protect]
     if guarded:
@@ -52,34 +50,59 @@ def make_plan(stack: str, wanted: Sequence[Item], recorded: Iterable[Item], seen
 
 
 def _match(wanted: Sequence[Item], records: Mapping[str, Item]) -> dict[str, Item]:
-    """Wanted urn -> record: by logical name, by alias, else by kernel identity (a move)."""
-    urns = {item.urn for item in wanted}
-    by_key = {record.key: record for record in records.values() if record.urn not in urns}
-    matched: dict[str, Item] = {}
+    """Wanted urn -> record: by kernel identity (a move, where the name is another one), by logical name, by alias."""
+    by_key = {record.key: record for record in records.values()}
+    matched = {item.urn: by_key[item.key] for item in wanted if item.key in by_key}
+    taken = {record.urn for record in matched.values()}
     for item in wanted:
-        record = records.get(item.urn)
-        if record is None:
-            for alias in item.opts.aliases:
-                full = alias if "::" in alias else item.urn.rpartition("::")[0] + "::" + alias
-                if full in records and full not in urns:
-                    record = records[full]
-        if record is None:
-            record = by_key.get(item.key)
-        if record is not None:
-            matched[item.urn] = record
+        if item.urn in matched:
+            continue
+        names = [item.urn, *(a if "::" in a else item.urn.rpartition("::")[0] + "::" + a for a in item.opts.aliases)]
+        for name in names:
+            if name in records and name not in taken:
+                matched[item.urn] = records[name]
+                taken.add(name)
+                break
     return matched
 
 
-def _compare(
-    stack: str,
-    item: Item,
-    record: Item | None,
-    seen: Observation,
-    problems: list[Problem],
-    lost_netns: set[str],
-) -> Change:
-    """What happens to one wanted item; `lost_netns` collects the netns that turn out to be foreign."""
-    have = seen.found.get(item.key)
+def _estranged(stack: str, records: Iterable[Item], seen: Observation) -> set[Key]:
+    """Identities under which another object stands now than the recorded one, and all that stands on those."""
+    there = [(record, seen.found[record.key]) for record in records if record.key in seen.found]
+    found = {record.key for record, have in there if not record.kind.is_ours(record, have, stack)}
+    grows = bool(found)
+    while grows:
+        more = {
+            record.key
+            for record, have in there
+            if record.key not in found
+            and any(n.key in found and n.gone is Gone.VANISH for n in present_needs(record, have))
+        }
+        found |= more
+        grows = bool(more)
+    return found
+
+
+@attrs.define(eq=False)
+class _Look:
+    """What comparing one item needs to know of the rest.
+
+    estranged  see `_estranged`
+    kept       identities that are wanted
+    told       foreign objects that were named as conflicts: what stands on them need not be
+    """
+
+    stack: str
+    seen: Observation
+    estranged: set[Key]
+    kept: set[Key]
+    problems: list[Problem] = attrs.field(factory=list)
+    told: set[Key] = attrs.field(factory=set)
+
+
+def _compare(look: _Look, item: Item, record: Item | None) -> Change:
+    """What happens to one wanted item."""
+    have = look.seen.found.get(item.key)
     if record is not None:
         item.extra = {word: value for word, value in record.extra.items() if word != "unsettled"}
     moved = record.urn if record is not None and record.urn != item.urn else ""
@@ -91,19 +114,13 @@ def _compare(
         elif record is not None and record.key != item.key:
             change.reason = "its identity changed"
         return change
-    foreign = _foreign(stack, item, record, have)
+    foreign = _foreign(look, item, record, have)
     if foreign and not item.opts.adopt:
-        if item.netns in lost_netns:  # said already: its netns is not ours
-            return change
-        if item.key[0] == "netns":
-            lost_netns.add(item.name)
-        problems.append(
-            Problem(
-                foreign,
-                item.where,
-                "Remove it, choose another name, or take it over with opts=Opts(adopt=True) (all there is: --adopt).",
-            )
-        )
+        below = [n.key for n in present_needs(item, have) if n.prop and n.gone is Gone.VANISH]
+        if not look.told.intersection([*below, ("netns", "", item.netns)]):
+            fix = "Remove it, choose another name, or take it over with opts=Opts(adopt=True) (all there is: --adopt)."
+            look.problems.append(Problem(foreign, item.where, fix))
+        look.told.add(item.key)
         return change
     change.adopts = bool(foreign)
     if change.adopts:
@@ -125,7 +142,7 @@ def _compare(
     return change
 
 
-def _foreign(stack: str, item: Item, record: Item | None, have: Have) -> str:
+def _foreign(look: _Look, item: Item, record: Item | None, have: Have) -> str:
     """Why an existing object is not the one that we made; "" when it is, or when nobody makes its like."""
     if item.kind.preexisting:
         return ""
@@ -133,7 +150,7 @@ def _foreign(stack: str, item: Item, record: Item | None, have: Have) -> str:
     word = getattr(item.kind, "kernel", "") or item.kind.word
     if record is None or not ours:
         return f"{item.title} exists already and is not this stack's"
-    if not record.kind.is_ours(record, have, stack):
+    if record.key in look.estranged:
         return f"{item.title} is not the one that this stack made: another has taken its place"
     if have.kind != (getattr(record.kind, "kernel", "") or record.kind.word) and have.kind != word:
         return f"{item.title} is a {have.kind} now: another has taken its place"
@@ -170,19 +187,19 @@ def _diff(change: Change) -> None:
             change.action, change.reason = Action.REPLACE, f"adopted, but {forcing[0]} cannot change in place"
 
 
-def _drop(stack: str, record: Item, seen: Observation, kept: set[Key]) -> Change:
+def _drop(look: _Look, record: Item) -> Change:
     """A record that the program no longer names."""
-    have = seen.found.get(record.key)
+    have = look.seen.found.get(record.key)
     if have is None:
         found = Change(Action.FORGET, record, record, None, reason="it is gone from the kernel already")
         if found.settles:
             found.reason = "an interrupted run got no further"
         return found
-    if record.key in kept:
+    if record.key in look.kept:
         return Change(Action.FORGET, record, record, have, reason="another resource has its identity now")
     if record.opts.retain_on_delete:
         return Change(Action.FORGET, record, record, have, reason="retain_on_delete")
-    if not record.kind.is_ours(record, have, stack):
+    if record.key in look.estranged:
         return Change(Action.FORGET, record, record, have, reason="another object has taken its place")
     if record.extra.get("adopted"):
         return _give_back(record, have)

@@ -339,7 +339,7 @@ class Link(Resource):
             words += " up" if props["up"] else " down"
         if words:
             yield ip(item.netns, f"link set dev {item.name}{words}")
-        port = cls.words("port", props)
+        port = cls.words("port", {**item.props, **props} if props.get("master") else props)
         if port:
             yield f"bridge {netns_option(item.netns)}link set dev {item.name}{port}"
 

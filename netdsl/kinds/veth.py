@@ -145,7 +145,7 @@ class Veth(Link):
         words = f"link add name {item.name}{cls.words('link', own)}{queues} type veth peer name {twin.name}"
         words += cls.words("link", early) + queues
         if twin.netns != item.netns:
-            words += f" netns {quote(twin.netns)}" if twin.netns else " netns 1"
+            words += f" netns {quote(twin.netns)}" if twin.netns else " netns $$"
         return [ip(item.netns, words)]
 
     @classmethod
