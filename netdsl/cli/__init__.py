@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from importlib import import_module
 from typing import NoReturn
@@ -47,7 +48,13 @@ class Lazy(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
-@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+PLAIN = False if os.environ.get("NO_COLOR") else None
+"""False where colours are unwanted (no-color.org); None: colours on a terminal only."""
+
+
+@click.group(
+    cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110, "color": PLAIN}
+)
 @click.version_option(None, "--version", message="netdsl %(version)s", package_name="netdsl")
 def netdsl() -> None:
     """Infrastructure as code for the Linux network stack.
@@ -76,7 +83,7 @@ def main() -> NoReturn:
     except NetdslError as error:
         from netdsl.cli.render import print_error
 
-        print_error(error)
+        print_error(error, color=PLAIN)
         code = error.exit_code
     except BrokenPipeError:
         code = 0

@@ -63,7 +63,7 @@ class Deployment:
             if answer == "no":
                 raise UsageError("not confirmed; nothing was touched")
             now = again()
-            if now.plan.fingerprint() == preview.plan.fingerprint():
+            if not now.plan.pending or now.plan.fingerprint() == preview.plan.fingerprint():
                 return now
             click.echo(click.style("The kernel has changed meanwhile; the plan is now:", fg="yellow"))
             preview = now

@@ -39,8 +39,11 @@ def command(
         preview = look()
         run.show(preview.plan, details=details)
         preview = run.confirm(preview, look)
-        run.carry_out(preview, {})
-        session.store.remove()
+        try:
+            run.carry_out(preview, {})
+        finally:  # also when nobody reads the report
+            if not session.store.load().items:
+                session.store.remove()
     return 0
 
 

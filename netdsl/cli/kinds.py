@@ -33,5 +33,10 @@ def command(kind: str | None, markdown: bool, as_json: bool) -> int:
     if found is None:
         names = joined(sorted(c.__name__ for c in by_name.values()))
         raise UsageError(f"there is no kind {kind!r}", fix=f"There are {names}.")
+    if as_json:
+        told = ("name", "doc", "unit", "default", "word", "kernel", "replace", "required")
+        properties = [{"type": p.type.name, **{w: getattr(p, w) for w in told}} for p in found.properties.values()]
+        render.print_json({"version": render.JSON_VERSION, "kind": found.__name__, "properties": properties})
+        return 0
     click.echo(manual([found], title=False), nl=False)
     return 0

@@ -51,17 +51,17 @@ def here(where: str) -> str:
     return where.removeprefix(current)
 
 
-def print_error(error: NetdslError) -> None:
+def print_error(error: NetdslError, *, color: bool | None = None) -> None:
     """All problems of an error, on stderr."""
-    print_problems(error.problems)
+    print_problems(error.problems, color=color)
 
 
-def print_problems(problems: Iterable[Problem], *, word: str = "error") -> None:
+def print_problems(problems: Iterable[Problem], *, word: str = "error", color: bool | None = None) -> None:
     """Problems with their places and what to do."""
     for problem in problems:
         place = f"{escaped(here(problem.where))}: " if problem.where else ""
         head = click.style(f"{word}:", fg="red" if word == "error" else "yellow", bold=True)
-        click.echo(f"{head} {place}{escaped(problem.what)}", err=True)
+        click.echo(f"{head} {place}{escaped(problem.what)}", err=True, color=color)
         if problem.fix:
             click.echo(f"       {escaped(here(problem.fix))}", err=True)
 

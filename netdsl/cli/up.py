@@ -7,6 +7,7 @@ import click
 from netdsl.cli import options
 from netdsl.cli.deployment import Deployment
 from netdsl.cli.session import given_params, open_session
+from netdsl.engine.apply import Outcome
 from netdsl.engine.deploy import summary
 from netdsl.state.lock import locked
 
@@ -45,12 +46,16 @@ def command(
         run = Deployment(session, "up", yes=yes, as_json=as_json, details=details)
         preview = session.preview()
         run.show(preview.plan, details=details)
+        pending = bool(preview.plan.pending)
+        if pending:
+            preview = run.confirm(preview, session.preview)
         assert session.declared is not None
         outputs = dict(summary(session.declared.outputs))
-        if preview.plan.pending:
-            preview = run.confirm(preview, session.preview)
+        if pending:
             run.carry_out(preview, outputs)
         else:
+            if as_json:
+                run.report(preview.plan, Outcome(), outputs)
             meta = {**session.meta(), "outputs": outputs}
             if any(session.recorded.meta.get(key) != value for key, value in meta.items()):
                 session.store.put_meta(meta)

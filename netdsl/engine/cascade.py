@@ -32,7 +32,7 @@ def lost_keys(changes: Iterable[Change]) -> dict[Key, Change]:
 
 
 def present_needs(item: Item, have: Have | None) -> list[Need]:
-    """What an object stands on in the kernel as it is: links that it refers to now, not those that it shall refer to."""
+    """What an object stands on in the kernel as it is: links that it refers to now, not those that it will."""
     if have is None:
         return list(item.needs)
     needs = [need for need in item.needs if need.prop not in have.props]
