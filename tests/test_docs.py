@@ -118,7 +118,7 @@ def test_everything_is_mentioned() -> None:
 
 
 def test_the_worked_kind_works() -> None:
-    """The kind of the guide is a whole file: declared in a stack it gives the message and the command that it should."""
+    """The kind of the guide is a whole file: declared, it gives the message and the command that it should."""
     (source,) = blocks(ROOT / "docs" / "add-a-kind.md", "python")
     module = ModuleType("dummy")
     sys.modules["dummy"] = module

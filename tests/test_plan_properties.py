@@ -349,12 +349,14 @@ class Kernel:
             self.foreign.add(peer_key(item.props["peer"]))
 
     def can_be_told(self, records: Sequence[Item]) -> None:
-        """What stands where ours stood on a link or netns that is foreign now is foreign; else nobody can tell."""
+        """Of objects under recorded identities those are foreign that stand on a link or netns of ours that is not."""
+        known = {record.key for record in records}
         for record in records:
-            if record.key[0] not in ("link", "netns"):
+            have = self.found.get(record.key)
+            if have is not None and record.key[0] not in ("link", "netns"):
+                below = {("netns", "", record.netns), ("link", record.netns, have.props.get("dev"))}
                 self.foreign.discard(record.key)
-                if any(need.key in self.foreign for need in record.needs if need.gone is Gone.VANISH):
-                    self.foreign.add(record.key)
+                self.foreign |= {record.key} if below & self.foreign & known else set()
         self.foreign &= set(self.found)
 
 
@@ -401,8 +403,8 @@ def conflicts(wanted: Sequence[Item], records: Sequence[Item], kernel: Kernel) -
     told = {item.key for item in strange}
 
     def stands_on(item: Item) -> set[Key]:
-        props = kernel.found[item.key].props
-        return {("netns", "", item.netns), ("link", item.netns, props.get("dev"))}
+        dev = kernel.found[item.key].props.get("dev", item.props.get("dev"))
+        return {("netns", "", item.netns), ("link", item.netns, dev)}
 
     return {item.title for item in strange if not stands_on(item) & told}
 
