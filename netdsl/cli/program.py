@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import sysconfig
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +72,8 @@ def users_code(path: str = "") -> Iterator[None]:
         where = f"{error.filename}:{error.lineno}" if error.filename else path
         raise StackError([Problem(f"the file does not parse: {error.msg}", where)]) from error
     except BaseException as error:
+        import traceback
+
         frames = [f for f in traceback.extract_tb(error.__traceback__) if not _internal(f.filename)]
         where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
         words = str(error) or "no message"
@@ -81,4 +81,6 @@ def users_code(path: str = "") -> Iterator[None]:
 
 
 def _internal(filename: str) -> bool:
+    import sysconfig
+
     return filename.startswith((_PACKAGE, "<frozen", sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Protocol, TypeAlias
 
 import attrs
 
@@ -14,11 +14,16 @@ from netdsl.engine.change import Action, Change, Plan
 from netdsl.engine.compile import MACHINE, Encoding, Step, Wave, creations, deletions
 from netdsl.engine.observe import Observation
 from netdsl.engine.observe import Target as Observed
+from netdsl.engine.sender import sender
 from netdsl.errors import Problem
 from netdsl.lang.ops import DropNetns, Failure, MakeNetns, Op, Send, WriteSysctl
 
 _GONE = frozenset((errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL))
 """What the kernel says to a delete when there is nothing to delete any more."""
+
+
+Owners: TypeAlias = dict[int, tuple[Step, bool]]
+"""Sequence number -> the step that a message belongs to, and whether it is the step's first."""
 
 
 class Target(Observed, Protocol):
@@ -122,9 +127,7 @@ class Run:
         for step in steps:
             places.setdefault(step.place, []).append(step)
         dropped = places.pop(MACHINE, [])
-        for place, here in places.items():
-            if not self._hold(here):
-                self._netlink(place, here)
+        self._netlink(places)
         self._files([step for step in steps if not self.outcome.bad(step.change)])
         names = {op.name: step for step in dropped for op in step.ops(self.encoding) if isinstance(op, DropNetns)}
         if names and not self._hold(dropped):
@@ -161,12 +164,7 @@ class Run:
         files = [step for step in files if not self._blocked(step)]
         if files and not self._hold(files):
             self._files(files)
-        for place, steps in wave.steps.items():
-            if place == MACHINE or place.endswith("/files"):
-                continue
-            ready = [step for step in steps if not self._blocked(step)]
-            if ready and not self._hold(ready):
-                self._netlink(place, ready)
+        self._netlink({p: steps for p, steps in wave.steps.items() if p != MACHINE and not p.endswith("/files")})
 
     def _blocked(self, step: Step) -> bool:
         """Whether something that the step needs failed; then it is skipped."""
@@ -186,12 +184,15 @@ class Run:
         """Whether the run was interrupted; then these steps are left undone."""
         if not self.stopped():
             return False
+        self._leave(steps)
+        return True
+
+    def _leave(self, steps: Sequence[Step]) -> None:
         for step in steps:
             if not self.outcome.bad(step.change):
                 self.outcome.undone[id(step.change)] = step.change
                 if id(step.change) in self._done:
                     self.outcome.partly.add(id(step.change))
-        return True
 
     def _make_netns(self, steps: list[Step]) -> None:
         ops: list[MakeNetns] = []
@@ -228,9 +229,26 @@ class Run:
                 step.item.extra = {**step.item.extra, "found": {"value": " ".join(before.split())}}
         self.progress(len(owners))
 
-    def _netlink(self, netns: str, steps: Sequence[Step]) -> None:
+    def _netlink(self, places: Mapping[str, list[Step]]) -> None:
+        """Send what is to be done in each place, encoding one while the kernel works on another."""
+        under_way: list[tuple[list[Step], Owners]] = []
+        with sender(self.target, self.stopped) as out:
+            for place, steps in places.items():
+                ready = [step for step in steps if not self._blocked(step)]
+                if ready and not self._hold(ready):
+                    messages, owners = self._encode(ready)
+                    out.put(place, messages)
+                    under_way.append((ready, owners))
+            for ready, owners in under_way:
+                failures = out.result()
+                if failures is None:
+                    self._leave(ready)
+                else:
+                    self._settle(ready, owners, failures)
+
+    def _encode(self, steps: Sequence[Step]) -> tuple[list[tuple[int, bytes]], Owners]:
         messages: list[tuple[int, bytes]] = []
-        owners: dict[int, tuple[Step, bool]] = {}
+        owners: Owners = {}
         encoding = self.encoding
         seq = 0
         for step in steps:
@@ -241,7 +259,9 @@ class Run:
                     messages.append((seq, _message(op, seq)))
                     owners[seq] = (step, first)
                     first = False
-        failures = self.target.submit(netns, messages)
+        return messages, owners
+
+    def _settle(self, steps: Sequence[Step], owners: Owners, failures: Mapping[int, Failure]) -> None:
         refused: set[int] = set()  # changes whose object was not made
         for number in sorted(failures):
             step, first = owners[number]

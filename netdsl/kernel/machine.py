@@ -136,8 +136,6 @@ class Machine:
         """A descriptor of a namespace, open until `forget` or `release_fds`."""
         fd = self._fds.get(netns)
         if fd is None:
-            if len(self._fds) >= self._most:
-                self.release_fds()
             fd = namespaces.open_fd(netns) if netns else os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             self._fds[netns] = fd
         return fd
