@@ -22,4 +22,11 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda done: bar.update(task, advance=done)
+        seen = 0
+
+        def advance(done: int) -> None:
+            nonlocal seen
+            seen = min(total, seen + done)  # a bridge is dealt with twice: made, and brought up
+            bar.update(task, completed=seen)
+
+        yield advance
