@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -19,6 +20,8 @@ def gently() -> Iterator[Callable[[], bool]]:
     def handler(number: int, frame: FrameType | None) -> None:
         nonlocal stopped
         if stopped:
+            if sys.stderr.isatty():
+                os.write(2, b"\x1b[?25h\r\n")  # the progress bar has hidden the cursor
             os._exit(130)
         stopped = True
         click.echo("finishing what is under way; once more to exit at once", err=True)

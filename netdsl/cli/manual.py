@@ -33,7 +33,7 @@ runs in), and [`opts=`](#opts).
   and made again. With "another object" the kernel knows the object by this property: the old one is deleted, a new one
   made.
 """
-_ARGUMENT = re.compile(r"(\w+)  +(.*)")
+_ARGUMENT = re.compile(r"^(\w+)  +(.*)$", re.M)
 _WIDTH = 100
 _ADDRESSES = "declares an Address on the link for each"
 
@@ -135,17 +135,7 @@ def _table(rows: Sequence[Row]) -> Iterator[str]:
         return
     heads = ("property", "type", "default", "`ip`", "change", "meaning")
     cells = [
-        (
-            f"`{row.name}`",
-            row.type,
-            "**required**"
-            if row.required
-            else row.default and f"`{row.default}`" or row.kernel and f"(`{row.kernel}`)",
-            row.word and f"`{row.word}`",
-            row.change,
-            row.doc,
-        )
-        for row in rows
+        (f"`{row.name}`", row.type, _default(row), row.word and f"`{row.word}`", row.change, row.doc) for row in rows
     ]
     columns = [i for i in range(len(heads)) if any(line[i] for line in cells)]
     yield "| " + " | ".join(heads[i] for i in columns) + " |"
@@ -155,16 +145,18 @@ def _table(rows: Sequence[Row]) -> Iterator[str]:
     yield ""
 
 
+def _default(row: Row) -> str:
+    if row.required:
+        return "**required**"
+    return f"`{row.default}`" if row.default else f"(`{row.kernel}`)" if row.kernel else ""
+
+
 def _list(rows: Sequence[Row], width: int) -> Iterator[str]:
     """The same for a terminal."""
     wrap = TextWrapper(_WIDTH, subsequent_indent=" " * (width + 4))
     for row in rows:
-        notes = [
-            row.type,
-            row.default and f"default {row.default}",
-            row.kernel and f"the kernel's default {row.kernel}",
-        ]
-        notes += [row.word and f"ip: {row.word}", row.change, "required" if row.required else ""]
+        notes = ["required" if row.required else "", row.type, row.default and f"default {row.default}"]
+        notes += [row.kernel and f"kernel default {row.kernel}", row.word and f"ip: {row.word}", row.change]
         said = "; ".join(filter(None, notes))
         yield wrap.fill(f"  {row.name:{width}}  {row.doc.replace('`', '')}{f' [{said}]' if said else ''}")
     if rows:

@@ -176,7 +176,10 @@ class Run:
 
     def _skip(self, step: Step, need: Step) -> None:
         if not self.outcome.bad(step.change):
-            self.outcome.skipped[id(step.change)] = (step.change, need.change.item.title)
+            if id(need.change) in self.outcome.undone:
+                self.outcome.undone[id(step.change)] = step.change
+            else:
+                self.outcome.skipped[id(step.change)] = (step.change, need.change.item.title)
             if id(step.change) in self._done:
                 self.outcome.partly.add(id(step.change))
 

@@ -106,9 +106,12 @@ class FdbEntry(Resource):
 
 
 def _body(scope: Scope) -> bytes | None:
-    if not any(key[0] == "fdb" for key in scope.interest):
+    devices = {key[2] for key in scope.interest if key[0] == "fdb"}
+    here = [ifindex for ifindex, name in scope.links.items() if name in devices]
+    if not here:
         return None
-    return NDMSG.pack(AF_BRIDGE, 0, 0, 0, 0)
+    # Of one link only its own entries (rtnl_fdb_dump): each bridge and port has a score that nobody asked for.
+    return NDMSG.pack(AF_BRIDGE, here[0] if len(here) == 1 else 0, 0, 0, 0)
 
 
 def _read(buffer: bytes, start: int, end: int, scope: Scope) -> None:
