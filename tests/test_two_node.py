@@ -13,6 +13,7 @@ from labs import HOSTGW, VXLAN, answers, captured
 from sandbox import Sandbox
 
 NODES = [(245, 246, "vm1", "ns245"), (246, 245, "vm2", "ns246")]
+NAMES = ["ns245", "ns246", "vm1", "vm2"]
 
 
 def link(sandbox: Sandbox, netns: str, name: str) -> Any:
@@ -47,8 +48,26 @@ def hostgw(sandbox: Sandbox) -> Sandbox:
     return sandbox
 
 
-def check_node(sandbox: Sandbox, here: int, vm: str, container: str) -> None:
-    """What both backends have: the node, its bridge, its container."""
+def routes(sandbox: Sandbox, netns: str) -> set[str]:
+    """The destinations of all IPv4 routes in the main table."""
+    return {found["dst"] for found in sandbox.ip("-4", "route", "show", netns=netns)}
+
+
+def names(sandbox: Sandbox, netns: str) -> set[str]:
+    """All links of a netns but lo."""
+    return {found["ifname"] for found in sandbox.ip("link", "show", netns=netns)} - {"lo"}
+
+
+def check_node(sandbox: Sandbox, here: int, there: int, vm: str, container: str) -> None:
+    """What both backends have: the node, its bridge, its container, and nothing beside them."""
+    assert sandbox.netns_names() == NAMES
+    connected = {"192.168.32.0/24", f"172.{here}.0.0/24"}
+    assert routes(sandbox, vm) == {*connected, f"172.{there}.0.0/24"}
+    assert names(sandbox, container) == {"eth0"}
+    assert routes(sandbox, container) == {"default", f"172.{here}.0.0/24"}
+    underlay = link(sandbox, vm, "eth0")
+    assert underlay["linkinfo"]["info_kind"] == "veth" and "UP" in underlay["flags"]
+    assert underlay["mtu"] == 1500 and "master" not in underlay
     forward = sandbox.run(["cat", "/proc/sys/net/ipv4/ip_forward"], netns=vm).stdout.strip()
     assert forward == "1"
     assert addresses(sandbox, vm, "eth0") == [f"192.168.32.{here}/24"]
@@ -59,13 +78,15 @@ def check_node(sandbox: Sandbox, here: int, vm: str, container: str) -> None:
     assert port["master"] == f"br{here}" and "UP" in port["flags"] and port["linkinfo"]["info_kind"] == "veth"
     assert "UP" in link(sandbox, container, "eth0")["flags"]
     assert addresses(sandbox, container, "eth0") == [f"172.{here}.0.2/24"]
-    assert route(sandbox, container, "default")["gateway"] == f"172.{here}.0.1"
+    default = route(sandbox, container, "default")
+    assert (default["gateway"], default["dev"], default["flags"]) == (f"172.{here}.0.1", "eth0", [])
 
 
 @pytest.mark.parametrize(("here", "there", "vm", "container"), NODES)
 def test_vxlan_facts(vxlan: Sandbox, here: int, there: int, vm: str, container: str) -> None:
     """After `up` the kernel shows the node of the vxlan backend to the letter."""
-    check_node(vxlan, here, vm, container)
+    check_node(vxlan, here, there, vm, container)
+    assert names(vxlan, vm) == {"eth0", f"br{here}", f"veth{here}", f"vtep{here}"}
     vtep = link(vxlan, vm, f"vtep{here}")
     data = vtep["linkinfo"]["info_data"]
     assert vtep["linkinfo"]["info_kind"] == "vxlan" and vtep["mtu"] == 1450 and "UP" in vtep["flags"]
@@ -80,68 +101,136 @@ def test_vxlan_facts(vxlan: Sandbox, here: int, there: int, vm: str, container: 
     assert (neighbour["dst"], neighbour["lladdr"], neighbour["state"]) == (f"172.{there}.0.0", other, ["PERMANENT"])
     (fdb,) = [e for e in vxlan.bridge("fdb", "show", "dev", f"vtep{here}", netns=vm) if "dst" in e]
     assert (fdb["mac"], fdb["dst"], fdb["state"]) == (other, f"192.168.32.{there}", "permanent")
-    udp = vxlan.run(["cat", "/proc/net/udp"], netns=vm).stdout
-    assert f":{8472:04X} " in udp
+    udp = vxlan.run(["cat", "/proc/net/udp"], netns=vm).stdout.splitlines()[1:]
+    (listening,) = [line.split() for line in udp]
+    assert listening[1] == f"00000000:{8472:04X}"
+    assert listening[7] == "0"  # its uid: it is the kernel's own socket, no process has it open
 
 
 @pytest.mark.parametrize(("here", "there", "vm", "container"), NODES)
 def test_hostgw_facts(hostgw: Sandbox, here: int, there: int, vm: str, container: str) -> None:
     """After `up` the kernel shows the node of the host-gw backend to the letter."""
-    check_node(hostgw, here, vm, container)
+    check_node(hostgw, here, there, vm, container)
+    assert names(hostgw, vm) == {"eth0", f"br{here}", f"veth{here}"}
     direct = route(hostgw, vm, f"172.{there}.0.0/24")
     assert (direct["gateway"], direct["dev"]) == (f"192.168.32.{there}", "eth0")
     assert direct["flags"] == ["onlink"]
 
 
+PING = 14 + 20 + 64
+"""Bytes of a frame with an echo request of the usual size: Ethernet, IPv4, ICMP."""
+VXLAN_OVERHEAD = 14 + 8 + 8 + 20
+"""Bytes that VXLAN adds: the inner Ethernet, VXLAN, UDP, and the outer IPv4."""
+
+
+def frames(captured: str) -> list[tuple[int, str]]:
+    """Length in bytes and addresses of every IPv4 frame that tcpdump printed."""
+    heads = re.findall(r"^\S+ \S+ > \S+, ethertype IPv4 \(0x0800\), length (\d+): (\S+ > \S+):", captured, re.M)
+    return [(int(length), between) for length, between in heads]
+
+
 def test_containers_reach_each_other_by_vxlan(vxlan: Sandbox, tmp_path: Path) -> None:
-    """A ping crosses two routed hops both ways, and on the wire it is UDP to port 8472."""
+    """A ping crosses two routed hops both ways, and on the wire it is UDP to port 8472 and nothing else."""
     assert answers(vxlan, "ns245", "172.246.0.2") == 62
     assert answers(vxlan, "ns246", "172.245.0.2") == 62
-    packet = captured(vxlan, tmp_path, "vm1", "eth0", "udp", lambda: vxlan.ping("ns245", "172.246.0.2"))
-    assert re.search(r"192\.168\.32\.24[56]\.\d+ > 192\.168\.32\.24[56]\.8472: (OTV|VXLAN)", packet), packet
+    packets = captured(vxlan, tmp_path, "vm1", "eth0", "ip", lambda: vxlan.ping("ns245", "172.246.0.2"))
+    seen = frames(packets)
+    assert seen
+    for length, between in seen:
+        assert re.fullmatch(r"192\.168\.32\.24[56]\.\d+ > 192\.168\.32\.24[56]\.8472", between), packets
+        assert length == PING + VXLAN_OVERHEAD
+    assert re.search(r"172\.245\.0\.2 > 172\.246\.0\.2: ICMP echo request", packets), packets  # the inner packet
 
 
 def test_containers_reach_each_other_by_hostgw(hostgw: Sandbox, tmp_path: Path) -> None:
-    """A ping crosses two routed hops both ways, and on the wire it is the container's own packet."""
+    """A ping crosses two routed hops both ways, and on the wire it is the container's own packet and nothing else."""
     assert answers(hostgw, "ns245", "172.246.0.2") == 62
     assert answers(hostgw, "ns246", "172.245.0.2") == 62
-    packet = captured(hostgw, tmp_path, "vm1", "eth0", "ip", lambda: hostgw.ping("ns245", "172.246.0.2"))
-    assert re.search(r"172\.24[56]\.0\.2 > 172\.24[56]\.0\.2: ICMP echo", packet), packet
+    packets = captured(hostgw, tmp_path, "vm1", "eth0", "ip", lambda: hostgw.ping("ns245", "172.246.0.2"))
+    seen = frames(packets)
+    assert seen
+    for length, between in seen:
+        assert between in ("172.245.0.2 > 172.246.0.2", "172.246.0.2 > 172.245.0.2"), packets
+        assert length == PING
 
 
 def test_without_the_neighbour_nobody_answers(vxlan: Sandbox, tmp_path: Path) -> None:
     """Without the neighbour entry the vtep asks for the gateway's MAC, which nobody has, and the ping fails."""
+    assert answers(vxlan, "ns245", "172.246.0.2") == 62
     vxlan.run(["ip", "-n", "vm1", "neigh", "del", "172.246.0.0", "dev", "vtep245"])
     assert vxlan.ping("ns245", "172.246.0.2").received == 0
     packet = captured(vxlan, tmp_path, "vm1", "vtep245", "arp", lambda: vxlan.ping("ns245", "172.246.0.2"))
     assert "who-has 172.246.0.0 tell 172.245.0.0" in packet
+    assert "is-at" not in packet
 
 
-MESSAGE = re.compile(r"nlmsg_type=(0x[0-9a-f]+)")
-OTHER = re.compile(r"\b(mount|umount2|unshare)\(|/proc/sys.*O_(WRONLY|RDWR)")
-RTM_NEWLINK = 16
 GET = 2
 """What the two low bits of a rtnetlink message type are in a request that only reads (rtnetlink_rcv_msg)."""
+RTM_NEWLINK, RTM_NEWROUTE, RTM_NEWLINKPROP = 16, 24, 108
+READ_ONLY = 0
+
+
+def kernel_writes(sandbox: Sandbox, folder: Path, *args: str) -> list[int | str]:
+    """What one run of netdsl, with all its threads, changes in the kernel: message types, system calls and files.
+
+    `-X raw` keeps strace from giving names to what it knows: sockets of the namespace that it runs in itself.
+    """
+    log = folder / "strace.log"
+    calls = "trace=sendto,sendmsg,sendmmsg,mount,umount2,unshare,clone,open,openat"
+    argv = ["strace", "-f", "-qq", "-X", "raw", "-o", str(log), "-e", calls, sys.executable, "-m", "netdsl", *args]
+    sandbox.run(argv, env={"PYTHONDONTWRITEBYTECODE": "1"})
+    found: list[int | str] = []
+    sent = 0
+    for line in log.read_text().splitlines():
+        _, call = line.split(maxsplit=1)
+        name = call.partition("(")[0]
+        if name.startswith("send"):
+            types = [int(number, 16) for number in re.findall(r"nlmsg_type=(0x[0-9a-f]+)", call)]
+            assert types, call  # netdsl talks to nobody but the kernel, and strace has understood it
+            sent += len(types)
+            found += [number for number in types if number & 3 != GET]
+        elif name in ("mount", "umount2", "unshare"):
+            found.append(name)
+        elif opened := re.match(r'open(?:at)?\(.*?"(/(?:proc/sys|run/netns)/[^"]*)", (0x[0-9a-f]+|0)', call):
+            path, flags = opened.groups()
+            if int(flags, 16) & 3 != READ_ONLY:
+                found.append(path)
+    assert sent  # it did look at the kernel
+    return found
 
 
 def test_a_second_up_writes_nothing(vxlan: Sandbox, tmp_path: Path) -> None:
     """The second plan is empty, and the second `up` sends the kernel no change: counted by strace."""
+    before = vxlan.dump()
     assert vxlan.netdsl("plan", "--detailed-exitcode", VXLAN).returncode == 0
-    assert strace(vxlan, tmp_path, "up", VXLAN, "--yes") == []
+    assert kernel_writes(vxlan, tmp_path, "up", VXLAN, "--yes") == []
+    assert vxlan.dump() == before
 
 
-def test_strace_would_see_a_write(vxlan: Sandbox, tmp_path: Path) -> None:
-    """The count of the test above is not blind: with one drift to heal there is one message."""
+def test_a_write_would_be_seen(vxlan: Sandbox, tmp_path: Path) -> None:
+    """The count of the test above is not blind: a drift to heal is one message, or one file written."""
     vxlan.run(["ip", "-n", "vm2", "link", "set", "vtep246", "mtu", "1400"])
-    assert strace(vxlan, tmp_path, "up", VXLAN, "--yes") == [str(RTM_NEWLINK)]
+    assert kernel_writes(vxlan, tmp_path, "up", VXLAN, "--yes") == [RTM_NEWLINK]
+    vxlan.run(["sysctl", "-qw", "net.ipv4.ip_forward=0"], netns="vm1")
+    assert kernel_writes(vxlan, tmp_path, "up", VXLAN, "--yes") == ["/proc/sys/net/ipv4/ip_forward"]
 
 
-def strace(sandbox: Sandbox, folder: Path, *args: str) -> list[str]:
-    """The writes to the kernel's network state that one run of netdsl makes."""
-    log = folder / "strace.log"
-    traced = "trace=sendto,sendmsg,mount,umount2,unshare,openat"
-    sandbox.run(["strace", "-f", "-qq", "-o", str(log), "-e", traced, sys.executable, "-m", "netdsl", *args])
-    text = log.read_text()
-    assert "nlmsg_type" in text
-    messages = [int(number, 16) for number in MESSAGE.findall(text)]
-    return [str(number) for number in messages if number & 3 != GET] + [match[0] for match in OTHER.finditer(text)]
+OWN = """
+from netdsl import *
+
+@stack
+def own():
+    Netns("inner")
+    Bridge("br0", up=False)
+    Route("nowhere", dst="10.3.0.0/16", type="blackhole")
+"""
+
+
+def test_writes_in_the_own_namespace_would_be_seen(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Nor is it blind to the namespace that netdsl runs in, or to the making of others."""
+    program = tmp_path / "own.py"
+    program.write_text(OWN)
+    first = kernel_writes(sandbox, tmp_path, "up", str(program), "--yes")
+    assert {number for number in first if isinstance(number, int)} == {RTM_NEWLINK, RTM_NEWROUTE, RTM_NEWLINKPROP}
+    assert {"unshare", "mount"} <= set(first)
+    assert kernel_writes(sandbox, tmp_path, "up", str(program), "--yes") == []
