@@ -176,7 +176,7 @@ def kernel_writes(sandbox: Sandbox, folder: Path, *args: str) -> list[int | str]
     `-X raw` keeps strace from giving names to what it knows: sockets of the namespace that it runs in itself.
     """
     log = folder / "strace.log"
-    calls = "trace=sendto,sendmsg,sendmmsg,mount,umount2,unshare,clone,open,openat"
+    calls = "trace=sendto,sendmsg,sendmmsg,mount,umount2,unshare,open,openat"
     argv = ["strace", "-f", "-qq", "-X", "raw", "-o", str(log), "-e", calls, sys.executable, "-m", "netdsl", *args]
     sandbox.run(argv, env={"PYTHONDONTWRITEBYTECODE": "1"})
     found: list[int | str] = []
