@@ -129,3 +129,29 @@ def test_without_a_terminal_nothing_is_destroyed(sandbox: Sandbox, answer: str) 
     before = sandbox.dump()
     assert sandbox.netdsl("destroy", check=False, input=answer).returncode == 2
     assert sandbox.dump() == before
+
+
+DROPS = """
+from netdsl import *
+
+@stack
+def drops(keep: bool = True):
+    Netns("k")
+    if keep:
+        Netns("z")
+"""
+
+
+def test_a_netns_with_a_foreign_link_is_not_dropped(sandbox: Sandbox, tmp_path: Path) -> None:
+    """`up` of a program that no longer has a netns stops before a link that somebody put into it."""
+    program = tmp_path / "drops.py"
+    program.write_text(DROPS)
+    sandbox.netdsl("up", str(program), "--yes")
+    sandbox.run(["ip", "-n", "z", "link", "add", "guest", "type", "bridge"])
+    before = sandbox.dump()
+    done = sandbox.netdsl("up", "--yes", "-p", "keep=0", check=False)
+    assert done.returncode == 1 and "guest" in done.stderr
+    assert sandbox.dump() == before
+    sandbox.run(["ip", "-n", "z", "link", "del", "guest"])
+    sandbox.netdsl("up", "--yes", "-p", "keep=0")
+    assert sandbox.netns_names() == ["k"]

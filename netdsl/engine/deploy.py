@@ -19,6 +19,8 @@ from netdsl.kinds import FALLBACK_LINKS, KINDS
 from netdsl.lang.item import Item, Need
 from netdsl.lang.resource import Resource
 
+_DELETING = (Action.DELETE, Action.REPLACE)
+
 Holders: TypeAlias = Mapping[str, list[int]]
 """Pids of processes by the netns that they live in."""
 
@@ -43,6 +45,9 @@ def preview(
     seen = remembered(stack, recorded) if offline else observe(target, [*items, *recorded], KINDS)
     _relate(items, seen)
     plan = make_plan(stack, sorted_items(items), recorded, seen)
+    problems = _foreign_links(plan, _going(plan), seen)
+    if problems:
+        raise ConflictError(problems)
     assign_ifindexes(plan, seen, recorded)
     return Preview(plan, seen, items)
 
@@ -114,7 +119,7 @@ def plan_destroy(target: Target, stack: str, recorded: list[Item], *, force: boo
     """
     seen = observe(target, recorded, KINDS)
     plan = make_plan(stack, [], sorted_items(recorded), seen)
-    going = [change.item.name for change in plan.changes if change.item.key[0] == "netns" and change.writes]
+    going = _going(plan)
     if not force:
         problems = _foreign_links(plan, going, seen)
         if problems:
@@ -122,6 +127,11 @@ def plan_destroy(target: Target, stack: str, recorded: list[Item], *, force: boo
     held = target.holders(going)
     plan.held = frozenset(held)
     return Preview(plan, seen, []), held
+
+
+def _going(plan: Plan) -> list[str]:
+    """Netns that the plan deletes."""
+    return [item.name for c in plan.changes if (item := c.record or c.item).key[0] == "netns" and c.action in _DELETING]
 
 
 def _foreign_links(plan: Plan, going: list[str], seen: Observation) -> list[Problem]:
@@ -135,7 +145,7 @@ def _foreign_links(plan: Plan, going: list[str], seen: Observation) -> list[Prob
                 problems.append(
                     Problem(
                         f"netns {netns} holds a link that is not this stack's: {name} ({kind})",
-                        fix="Take it away first, or destroy with --force, which deletes it with the netns.",
+                        fix="Take it away first: it would go with the netns (`netdsl destroy --force` accepts that).",
                     )
                 )
     return problems

@@ -97,6 +97,8 @@ def convert(wanted: Any, value: Any) -> Any:
         return _convert_int(value)
     if wanted is float:
         try:
+            if isinstance(value, bool):
+                raise ValueError
             return float(value)
         except (TypeError, ValueError):
             raise ValueError(f"must be a number, not {value!r}") from None
@@ -131,7 +133,7 @@ def _convert_union(wanted: Any, value: Any) -> Any:
 def _convert_literal(wanted: Any, value: Any) -> Any:
     options = typing.get_args(wanted)
     for option in options:
-        if value == option or (isinstance(value, str) and value == str(option)):
+        if (type(value) is type(option) and value == option) or (isinstance(value, str) and value == str(option)):
             return option
     raise ValueError(f"must be one of {', '.join(map(str, options))}, not {value!r}")
 
@@ -153,6 +155,6 @@ def _is_plain(annotation: Any) -> bool:
         return all(option is type(None) or _is_plain(option) for option in typing.get_args(annotation))
     if origin is typing.Literal:
         return all(isinstance(option, _PLAIN) for option in typing.get_args(annotation))
-    if origin in (list, tuple, Sequence):
+    if origin in (list, tuple, Sequence) and typing.get_args(annotation):
         return all(option is Ellipsis or option in _PLAIN for option in typing.get_args(annotation))
     return annotation in _PLAIN
