@@ -23,8 +23,10 @@ MARKS = {
     Action.SAME: ("= ", "cyan"),
 }
 _WORDS = {"create": "to create", "update": "to update", "replace": "to replace", "delete": "to delete"}
-_HIDDEN = frozenset(("dev", "address", "peer", "table", "type", "metric"))
-"""Said by the resource's name, or only of interest when unusual."""
+_HIDDEN = frozenset(("dev", "address", "peer"))
+"""Said by the resource's name."""
+_USUAL = {("table", 254), ("type", "unicast"), ("metric", 0), ("metric", 1024)}
+"""Of interest only when it is something else."""
 
 
 def escaped(text: str) -> str:
@@ -77,7 +79,7 @@ def line_of(change: Change) -> str:
         for prop, value in item.props.items():
             if prop == "peer":
                 words.append(f"peer={shown(value.lstrip('/'))}")
-            elif prop == "metric" and value in (0, 1024):
+            elif (prop, value) in _USUAL:
                 continue
             elif prop not in _HIDDEN or (prop == "dev" and " dev " not in name):
                 words.append(f"{prop}={shown(value)}")
