@@ -182,7 +182,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_a_bad_call_is_refused(quiet: Quiet, tmp_path: Path, call: tuple[str, str, int, *tuple[str, ...]]) -> None:
+def test_a_bad_call_is_refused(quiet: Quiet, tmp_path: Path, call: tuple[str, str, int, str, *tuple[str, ...]]) -> None:
     """A file or an argument that makes no sense is refused in one error that says what would; nothing is touched."""
     text, argv, code, start, *words = call
     (tmp_path / "lab.py").write_text(text)
@@ -490,6 +490,38 @@ def test_what_was_made_to_depend_on_a_refused_one_is_skipped(sandbox: Sandbox, c
     assert done.returncode == 4
     assert "Bridge 'after': skipped, because it needs Vxlan 'vtep'" in done.stderr
     assert "after" not in {link["ifname"] for link in sandbox.ip("link", "show")}
+
+
+def test_a_refused_port_does_not_take_its_bridge_along(sandbox: Sandbox, tmp_path: Path) -> None:
+    """When a link cannot be made the bridge that it was to be a port of comes up with the others, and is recorded."""
+    path = stack_file(
+        tmp_path,
+        """
+        br0 = Bridge("br0", addresses=["10.0.0.1/24"])
+        Veth("lo", netns=Netns("a"), peer=VethEnd("bad", netns=br0.netns, master=br0))  # here
+        Veth("eth0", netns=Netns("b"), peer=VethEnd("good", netns=br0.netns, master=br0))
+        """,
+    )
+    done = up(sandbox, path.name, cwd=tmp_path)
+    assert done.returncode == 4
+    refused, skipped = done.stderr.split("error: ")[1:]
+    assert refused.startswith(f"{marked(path)[0]}: Veth 'lo' in netns a: the kernel refused to create it: File exists")
+    assert skipped.startswith(f"{marked(path)[0]}: VethEnd 'bad': skipped, because it needs Veth 'lo' in netns a")
+    links = {link["ifname"]: "UP" in link["flags"] for link in sandbox.ip("link", "show")}
+    assert links == {"lo": True, "br0": True, "good": True}
+    assert "bridge br0" in names(sandbox)
+    assert sandbox.netdsl("destroy", "lab", "--yes").returncode == 0
+    assert [link["ifname"] for link in sandbox.ip("link", "show")] == ["lo"]
+
+
+def test_what_the_kernel_takes_and_does_not_show_is_an_error(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A value that the kernel acknowledges and quietly makes another one of is told by resource and property."""
+    path = stack_file(tmp_path, 'Vxlan("v", vni=1, dev=Bridge("br0"), local="10.0.0.1", mtu=9000)  # here')
+    done = up(sandbox, path.name, "--json", cwd=tmp_path)
+    said = the_error(done, 4)
+    assert said.startswith(f"error: {marked(path)[0]}: Vxlan 'v': mtu is 1450 after it was set to 9000")
+    assert json.loads(done.stdout.splitlines()[-1])["status"] == "partly"
+    assert "mtu: 1450 -> 9000" in sandbox.netdsl("plan", "lab").stdout
 
 
 def test_a_refused_sysctl_names_the_file(sandbox: Sandbox, tmp_path: Path) -> None:

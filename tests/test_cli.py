@@ -302,7 +302,8 @@ class Terminal:
 
     def __init__(self, sandbox: Sandbox, argv: list[str], env: dict[str, str] | None = None) -> None:
         self._master, slave = pty.openpty()
-        argv = ["setsid", "--ctty", "--wait", *argv]
+        # Tests that run in the background of a shell ignore Ctrl-C, and so would their children.
+        argv = ["env", "--default-signal=INT", "setsid", "--ctty", "--wait", *argv]
         try:
             self.process = sandbox.popen(argv, stdin=slave, stdout=slave, stderr=slave, env=env)
         finally:
@@ -493,8 +494,10 @@ def test_escape_sequences_are_shown_harmlessly(sandbox: Sandbox, tmp_path: Path,
     assert change["diff"]["alias"]["have"] == evil
 
 
-SLOW = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=unshare", "-e", "inject=unshare:delay_enter=50000"]
-"""Makes each new netns take 50 ms longer, so that there is time to press a key."""
+def slow(milliseconds: int) -> list[str]:
+    """Makes each new netns take that much longer, so that there is time to press a key."""
+    inject = f"inject=unshare:delay_enter={milliseconds * 1000}"
+    return ["strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=unshare", "-e", inject]
 
 
 @pytest.mark.slow
@@ -502,7 +505,7 @@ SLOW = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "trace=unshare", "-e", "i
 def test_ctrl_c_loses_nothing(sandbox: Sandbox, terminal: Open, times: int) -> None:
     """Ctrl-C during up finishes what is under way, a second one ends at once: exit code 130; the next up goes on."""
     before = sandbox.dump()
-    screen = terminal("up", str(STACKS / "ring.py"), "-p", "nodes=20", "--yes", prefix=SLOW)
+    screen = terminal("up", str(STACKS / "ring.py"), "-p", "nodes=20", "--yes", prefix=slow(1000 if times == 2 else 50))
     sandbox.wait_until(sandbox.netns_names)
     screen.type(CTRL_C)
     screen.expect("finishing what is under way")

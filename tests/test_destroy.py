@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from labs import STACKS, VXLAN, plan_of
+from labs import STACKS, VXLAN, answers, plan_of
 from sandbox import Sandbox
 
 
@@ -34,6 +34,30 @@ def test_the_kernel_is_as_before(sandbox: Sandbox, tmp_path: Path) -> None:
     assert "no stacks" in sandbox.netdsl("list").stdout
 
 
+DAMAGE = {
+    "some objects": """
+        ip -n vm1 neigh del 172.246.0.0 dev vtep245; ip -n vm1 link del br245
+        ip -n vm2 link del vtep246; ip netns del ns246
+    """,
+    "every netns": "ip netns del vm1; ip netns del vm2; ip netns del ns245; ip netns del ns246",
+    "a file of the name": "ip netns del ns246; touch /run/netns/ns246",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_what_is_gone_already(sandbox: Sandbox, damage: str) -> None:
+    """What somebody took away by hand does not keep destroy from taking away the rest."""
+    foreign(sandbox)
+    before = sandbox.dump()
+    sandbox.netdsl("up", VXLAN, "--yes")
+    sandbox.run(["sh", "-ec", DAMAGE[damage]])
+    sandbox.netdsl("destroy", "--yes")
+    sandbox.wait_until(lambda: sandbox.dump() == before)
+    assert "no stacks" in sandbox.netdsl("list").stdout
+    again = sandbox.netdsl("destroy", VXLAN, "--yes")
+    assert "nothing to destroy" in again.stdout
+
+
 OWN = """
 from netdsl import *
 
@@ -55,18 +79,44 @@ def test_links_in_the_own_namespace(sandbox: Sandbox, tmp_path: Path) -> None:
     program = tmp_path / "own.py"
     program.write_text(OWN)
     sandbox.netdsl("up", str(program), "--yes")
+    assert answers(sandbox, "inner", "10.1.0.1") == 64
     assert plan_of(sandbox, "own") == []
+    program.unlink()
     sandbox.netdsl("destroy", "own", "--yes")
-    assert sandbox.dump() == before
+    sandbox.wait_until(lambda: sandbox.dump() == before)
 
 
-def test_a_foreign_netns_in_the_way(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_a_foreign_netns_in_the_way(sandbox: Sandbox) -> None:
     """A vm1 that is not ours is named, and nothing is written."""
     sandbox.run(["ip", "netns", "add", "vm1"])
     before = sandbox.dump()
     done = sandbox.netdsl("up", VXLAN, "--yes", check=False)
     assert done.returncode == 1
     assert "'vm1' exists already" in done.stderr and "two_nodes.py:" in done.stderr
+    assert sandbox.dump() == before
+    assert "no stacks" in sandbox.netdsl("list").stdout
+    sandbox.run(["ip", "netns", "del", "vm1"])
+    sandbox.netdsl("up", VXLAN, "--yes")  # nothing of the first try is in the way
+
+
+@pytest.mark.parametrize(
+    ("in_the_way", "named"),
+    [
+        ("ip link add br0 type bridge", "Bridge 'br0'"),
+        ("ip link add port0 type veth peer name port1", "Veth 'port0'"),
+        ("ip netns add inner; ip -n inner link add eth0 type bridge", "Netns 'inner'"),
+    ],
+)
+def test_foreign_objects_in_the_way(sandbox: Sandbox, tmp_path: Path, in_the_way: str, named: str) -> None:
+    """Whatever has the name of something of ours is named before anything is written, here and in netns."""
+    sandbox.run(["sh", "-ec", in_the_way])
+    before = sandbox.dump()
+    program = tmp_path / "own.py"
+    program.write_text(OWN)
+    done = sandbox.netdsl("up", str(program), "--yes", check=False)
+    assert done.returncode == 1
+    assert f"{named} exists already" in done.stderr and "own.py:" in done.stderr
+    assert done.stderr.count("exists already") == 1
     assert sandbox.dump() == before
     assert "no stacks" in sandbox.netdsl("list").stdout
 
@@ -84,18 +134,25 @@ def test_a_foreign_link_in_our_netns(sandbox: Sandbox) -> None:
     assert sandbox.netns_names() == []
 
 
-def test_a_held_netns(sandbox: Sandbox) -> None:
-    """A netns that a process lives in is named with the pid; the name goes, and with it all that was ours inside."""
+@pytest.mark.parametrize("held", ["vm1", "ns245"])
+def test_a_held_netns(sandbox: Sandbox, held: str) -> None:
+    """A netns that a process lives in is named with the pid; all names go, and with them all that was ours inside."""
+    before = sandbox.dump()
     sandbox.netdsl("up", VXLAN, "--yes")
-    child = sandbox.popen(["cat"], netns="vm1")
-    path = Path(f"/proc/{child.pid}/ns/net")
-    here = Path(f"/proc/{sandbox.pid}/ns/net").readlink()
-    sandbox.wait_until(lambda: path.readlink() != here and (path.parent.parent / "comm").read_text() == "cat\n")
+    child = sandbox.popen(["sleep", "1000"], netns=held)
+    process = Path(f"/proc/{child.pid}")
+    sandbox.wait_until(lambda: (process / "comm").read_text() == "sleep\n")
     done = sandbox.netdsl("destroy", "--yes")
-    assert f"vm1 is held by process {child.pid}" in done.stdout
-    assert sandbox.netns_names() == []
-    links = sandbox.run(["nsenter", f"--net=/proc/{child.pid}/ns/net", "ip", "-br", "link"]).stdout.split("\n")
-    assert [line.split()[0] for line in links if line] == ["lo"]
+    assert f"{held} is held by process {child.pid}" in done.stdout
+    assert done.stdout.count("is held by") == 1
+    sandbox.wait_until(lambda: sandbox.dump() == before)
+    assert "no stacks" in sandbox.netdsl("list").stdout
+    inside = ["nsenter", f"--net={process}/ns/net"]
+    links = sandbox.run([*inside, "ip", "-br", "link"]).stdout.splitlines()
+    assert [line.split()[0] for line in links] == ["lo"]
+    assert sandbox.run([*inside, "ip", "route", "show", "table", "all"]).stdout == ""
+    sandbox.netdsl("up", VXLAN, "--yes")  # beside the old one, which still lives
+    assert answers(sandbox, "ns245", "172.246.0.2") == 62
 
 
 ADOPT = """
@@ -120,6 +177,30 @@ def test_what_was_adopted_is_given_back(sandbox: Sandbox, tmp_path: Path) -> Non
     assert plan_of(sandbox, "adopt") == []
     sandbox.netdsl("destroy", "--yes")
     assert sandbox.dump() == before
+
+
+IN_PART = """
+from netdsl import *
+
+@stack
+def in_part():
+    bridge = Bridge("br9", ageing_time=100, addresses=["10.9.0.1/24", "10.7.0.1/24"], opts=Opts(adopt=True))
+    Veth("port0", master=bridge, peer=VethEnd("eth0", netns=Netns("inner"), addresses=["10.9.0.2/24"]))
+"""
+
+
+def test_what_was_added_to_the_adopted_goes(sandbox: Sandbox, tmp_path: Path) -> None:
+    """On an adopted bridge destroy leaves the port and the address that it had, and removes those that are ours."""
+    foreign(sandbox)
+    sandbox.run(["sh", "-ec", "ip link add guest type veth peer name far; ip link set guest master br9 up"])
+    before = sandbox.dump()
+    program = tmp_path / "in_part.py"
+    program.write_text(IN_PART)
+    sandbox.netdsl("up", str(program), "--yes")
+    assert plan_of(sandbox, "in_part") == []
+    assert answers(sandbox, "inner", "10.9.0.1") == 64
+    sandbox.netdsl("destroy", "--yes")
+    sandbox.wait_until(lambda: sandbox.dump() == before)
 
 
 @pytest.mark.parametrize("answer", ["no\n", ""])

@@ -86,7 +86,7 @@ class Deployment:
             problems = deploy.read_back(session.machine, plan.changes, outcome)
         finally:
             session.store.finish(changes, outcome.records(), {**meta, "outputs": outputs})
-        self.report(plan, outcome, outputs)
+        self.report(plan, outcome, outputs, clean=outcome.clean and not problems)
         if outcome.undone:
             raise Interrupted(
                 f"interrupted: {len(outcome.undone)} changes were not made; what was done is recorded",
@@ -97,7 +97,7 @@ class Deployment:
         if problems:
             raise ReadBackError(problems)
 
-    def report(self, plan: Plan, outcome: Outcome, outputs: dict[str, Any]) -> None:
+    def report(self, plan: Plan, outcome: Outcome, outputs: dict[str, Any], *, clean: bool = True) -> None:
         """Say what was done."""
         counts = plan.counts()
         for change in (*[c for c, *_ in outcome.failed.values()], *outcome.undone.values()):
@@ -105,7 +105,7 @@ class Deployment:
         for change, _ in outcome.skipped.values():
             counts[change.action.value] -= 1
         if self.as_json:
-            status = "done" if outcome.clean else "interrupted" if outcome.undone else "partly"
+            status = "done" if clean else "interrupted" if outcome.undone else "partly"
             failed = [{"urn": c.item.urn, "error": why} for c, why, _ in outcome.failed.values()]
             skipped = [{"urn": c.item.urn, "needs": title} for c, title in outcome.skipped.values()]
             event = {"event": "result", "version": render.JSON_VERSION, "status": status, "summary": counts}
