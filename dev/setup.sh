@@ -73,7 +73,7 @@ if ! has "$home" || ! .venv/bin/python -c ''; then
     "$python" -m venv --clear .venv
 fi
 if ! has "dev $project" && ! has "$mode $project"; then
-    .venv/bin/python -m pip install -qq --disable-pip-version-check --editable ".$extras"
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --config-settings editable_mode=compat --editable ".$extras"
     printf '%s\n' "$home" "$mode $project" >"$stamp"
 fi
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import NoReturn
 
@@ -87,4 +88,19 @@ def main() -> NoReturn:
         code = error.exit_code
     except BrokenPipeError:
         code = 0
-    sys.exit(code if isinstance(code, int) else 0)
+    _end(code if isinstance(code, int) else 0)
+
+
+def _end(code: int) -> NoReturn:
+    """Exit without taking the interpreter apart, which frees object by object what the kernel frees at once: a
+    thirtieth of an `up`. All that matters is on disk by then."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:  # who read the output has left
+        pass
+    except OSError as error:
+        with suppress(OSError):
+            os.write(2, f"error: the output cannot be written: {error.strerror}\n".encode())
+        code = code or 1
+    os._exit(code)

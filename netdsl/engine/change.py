@@ -64,14 +64,15 @@ class Change:
     @property
     def pending(self) -> bool:
         """Whether anything at all is to be done: the kernel, the state, or both."""
-        open_ends = self.adopts or self.releases or self.moved_from or self.settles or self.reoptioned
-        return bool(self.action is not Action.SAME or open_ends)
+        if self.action is not Action.SAME:
+            return True
+        return bool(self.adopts or self.releases or self.moved_from or self.settles or self.reoptioned)
 
     @property
     def reoptioned(self) -> bool:
         """Whether the options that outlive the program are others than the state has."""
         old, new = (self.record or self.item).opts, self.item.opts
-        return (old.protect, old.retain_on_delete) != (new.protect, new.retain_on_delete)
+        return old is not new and (old.protect, old.retain_on_delete) != (new.protect, new.retain_on_delete)
 
     @property
     def settles(self) -> str:

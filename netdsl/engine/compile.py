@@ -9,13 +9,12 @@ before addresses before routes. The number of waves depends on the depth of the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from graphlib import CycleError
 
 import attrs
 
 from netdsl.engine.cascade import falls_silently, lost_keys
 from netdsl.engine.change import Action, Change, Plan
-from netdsl.engine.graph import order, sorted_items
+from netdsl.engine.graph import CycleError, order, sorted_items
 from netdsl.engine.observe import Observation
 from netdsl.lang.item import Gone, Item, Key
 from netdsl.lang.naming import altname
@@ -141,18 +140,20 @@ def creations(plan: Plan) -> list[Wave]:
     before: list[list[int]] = [[] for _ in steps]
     for first, second in edges:
         before[second].append(first)
+    items = [step.change.item for step in steps]
     wave_of, phase_of, position = [0] * len(steps), [0] * len(steps), [0] * len(steps)
     for place, index in enumerate(sequence):
-        step = steps[index]
-        wave, phase = 0, step.item.kind.phase
+        step, after = steps[index], items[index].after
+        wave, phase = 0, items[index].kind.phase
         for other in before[index]:
-            away = steps[other].place != step.place or steps[other].item.urn in step.item.after
-            wave = max(wave, wave_of[other] + away)
+            away = steps[other].place != step.place or (after and items[other].urn in after)
+            if wave_of[other] + bool(away) > wave:
+                wave = wave_of[other] + bool(away)
         for other in before[index]:
-            if wave_of[other] == wave:
-                phase = max(phase, phase_of[other])
+            if wave_of[other] == wave and phase_of[other] > phase:
+                phase = phase_of[other]
         wave_of[index], phase_of[index], position[index] = wave, phase, place
-        step.needs = tuple(steps[other] for other in before[index] if (other, index) not in preferred)
+        step.needs = tuple([steps[other] for other in before[index] if (other, index) not in preferred])
     waves = [Wave() for _ in range(max(wave_of, default=-1) + 1)]
     for index in sorted(range(len(steps)), key=lambda i: (phase_of[i], position[i])):
         waves[wave_of[index]].steps.setdefault(steps[index].place, []).append(steps[index])
@@ -187,19 +188,20 @@ def _steps(plan: Plan) -> tuple[list[Step], list[tuple[int, int]], list[tuple[in
     edges: list[tuple[int, int]] = []
     soft: list[tuple[int, int]] = []
     for item_key, index in made.items():
-        step = steps[index]
+        item = steps[index].change.item
+        is_link = item.kind.is_link
         if done[item_key] != index:
             edges.append((index, done[item_key]))
-        for key, effect, _ in step.item.needs:
+        for key, effect, _ in item.needs:
             if key not in made or effect is Gone.TWIN:
                 continue
-            if effect is Gone.RESET or step.item.kind.is_link:
+            if is_link or effect is Gone.RESET:
                 edges.append((made[key], index))
                 if effect is Gone.RESET and done[key] != made[key]:
                     soft.append((done[item_key], done[key]))
             else:
                 edges.append((done[key], index))
-        for urn in step.item.after:
+        for urn in item.after:
             if urn in by_urn:
                 edges.append((by_urn[urn], index))
     return steps, edges, soft

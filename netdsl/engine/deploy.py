@@ -93,14 +93,19 @@ def read_back(target: Target, changes: Iterable[Change], outcome: Outcome) -> li
     done = [c for c in changes if c.writes and not (c.action is Action.DELETE or c.releases or outcome.bad(c))]
     if not done:
         return []
-    around = {need.key for change in done for need in change.item.needs}  # only both ends show a peer
-    written = {change.item.key for change in done}
-    seen = observe(target, [c.item for c in changes if c.item.key in written or c.item.key in around], KINDS)
+    items = [change.item for change in changes]
+    if len(done) < len(changes):
+        around = {need.key for change in done for need in change.item.needs}  # only both ends show a peer
+        written = {change.item.key for change in done}
+        items = [item for item in items if item.key in written or item.key in around]
+    seen = observe(target, items, KINDS)
     problems: list[Problem] = []
     for change in done:
         item, have = change.item, seen.found.get(change.item.key)
         if have is None:
             problems.append(Problem(f"{item.title}: the kernel took it, but does not show it", item.where))
+            continue
+        if have.props == item.props:
             continue
         for name, want in item.props.items():
             if have.props.get(name) != want and name not in item.opts.ignore_changes:

@@ -164,11 +164,12 @@ def _diff(change: Change) -> None:
     item, record, have = change.item, change.record, change.have
     assert have is not None
     properties, ignored = item.kind.properties, item.opts.ignore_changes
-    for name, want in item.props.items():
-        now = have.props.get(name)
-        if now != want and name not in ignored:
-            change.diffs[name] = (now, want)
-    if record is not None:
+    if have.props != item.props:
+        for name, want in item.props.items():
+            now = have.props.get(name)
+            if now != want and name not in ignored:
+                change.diffs[name] = (now, want)
+    if record is not None and record.props.keys() != item.props.keys():
         before = record.extra.get("found", {})
         fresh = {name: have.props.get(name) for name in item.props if name not in record.props and name not in before}
         if fresh:

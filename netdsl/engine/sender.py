@@ -14,7 +14,7 @@ from netdsl.lang.ops import Failure
 Batch: TypeAlias = tuple[str, Sequence[tuple[int, bytes]]]
 """A netns, and messages with their sequence numbers."""
 
-_SWITCH = 0.0002
+_SWITCH = 0.00002
 """Seconds until a thread that computes lets the sender have its turn; Python's own 0.005 is a batch's whole time."""
 
 

@@ -7,13 +7,13 @@ import resource
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from hashlib import blake2b
 from pathlib import Path
 
 from netdsl.kernel import namespaces
 from netdsl.kernel.netlink import Netlink
 from netdsl.kernel.release import Watch, nsid
 from netdsl.lang.dump import Dump, Scope
+from netdsl.lang.naming import digest
 from netdsl.lang.ops import Failure, MakeNetns
 
 _SPARE_FDS = 128
@@ -26,6 +26,7 @@ class Machine:
     """The kernel that netdsl runs on. "" names the network namespace that netdsl runs in."""
 
     def __init__(self) -> None:
+        namespaces.sharpen_timers()
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft < hard:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -59,7 +60,7 @@ class Machine:
             with suppress(OSError):
                 text = path.read_text().strip()
                 if text:
-                    return blake2b(text.encode(), digest_size=8).hexdigest()
+                    return digest(text, 8).hex()
         return ""
 
     # -- sockets

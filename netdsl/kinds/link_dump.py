@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from struct import Struct
 from typing import Any
 
@@ -47,14 +48,18 @@ def read_link(buffer: bytes, start: int, end: int, scope: Scope) -> None:
         marks = tuple(wire.text(v) for n, v in wire.attr_list(found[IFLA_PROP_LIST]) if n == IFLA_ALT_IFNAME)
     names = scope.interest.get(key)
     if names is not None:
-        cls = LINK_KINDS.get(word, Link)
-        for declared in cls.properties.values():
-            if declared.name in names:
-                props[declared.name] = _value(declared, found, info, flags)
+        for declared in _wanted(word, frozenset(names)):
+            props[declared.name] = _value(declared, found, info, flags)
         if word == "veth":
             props["iflink"] = wire.U32.unpack(found.get(IFLA_LINK, _NONE))[0]
             props["link_nsid"] = _S32.unpack(found.get(IFLA_LINK_NETNSID, _MINUS))[0]
     scope.found[key] = Have(word, props, ifindex, marks)
+
+
+@cache
+def _wanted(word: str, names: frozenset[str]) -> tuple[Property, ...]:
+    """Those properties of a kind of link, by the kernel's word for it, that somebody asked for."""
+    return tuple(p for p in LINK_KINDS.get(word, Link).properties.values() if p.name in names)
 
 
 def _value(declared: Property, found: Mapping[int, bytes], info: dict[Any, Any], flags: int) -> Any:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
-from hashlib import blake2b
 from typing import Any
+
+try:  # hashlib loads OpenSSL, a tenth of the start of a command, for functions that Python has by itself
+    from _blake2 import blake2b
+except ImportError:
+    from hashlib import blake2b
 
 STACK_NAME = re.compile(r"[a-z0-9_-]{1,64}")
 COMPONENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -46,21 +50,26 @@ def check_text(value: Any) -> str:
     return value
 
 
+def digest(text: str, size: int) -> bytes:
+    """A stable hash of so many bytes (BLAKE2b, RFC 7693)."""
+    return blake2b(text.encode(), digest_size=size).digest()
+
+
 def derived_mac(stack: str, netns: str, ifname: str, host: str = "") -> str:
     """A stable unicast, locally administered MAC address.
 
     `host` is given outside netns that the stack owns, so that one stack on two machines does not repeat itself.
     """
-    digest = bytearray(blake2b(f"{stack}\0{netns}\0{ifname}\0{host}".encode(), digest_size=6).digest())
-    digest[0] = (digest[0] & 0xFC) | 0x02
-    return digest.hex(":")
+    mac = bytearray(digest(f"{stack}\0{netns}\0{ifname}\0{host}", 6))
+    mac[0] = (mac[0] & 0xFC) | 0x02
+    return mac.hex(":")
 
 
 def altname(stack: str, ifname: str) -> str:
     """The altname that marks a link as a stack's own; hashed where it would be too long."""
     name = f"{MARK}:{stack}:{ifname}"
     if len(name.encode()) > ALTNAME_LONGEST:
-        name = f"{MARK}:{blake2b(name.encode(), digest_size=16).hexdigest()}"
+        name = f"{MARK}:{digest(name, 16).hex()}"
     return name
 
 

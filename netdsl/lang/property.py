@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, cast, dataclass_transform
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, dataclass_transform
 
 import attrs
 
@@ -71,19 +71,22 @@ def prop(
     init: bool = True,
 ) -> Any:
     """Declare a property of a kind. Without `default` it is required; a default of None means "not managed"."""
-    given = {k: v for k, v in locals().items() if k not in ("default", "kw_only")}
     required = default is REQUIRED and init
-    default = None if default is REQUIRED else default
-    return attrs.field(
-        default=default,
-        metadata={"property": {**given, "required": required, "default": default}},
-    )
+    given = {k: v for k, v in locals().items() if k != "kw_only"}
+    return Property("", **{**given, "default": None if default is REQUIRED else default})
 
 
 def argument(*, default: Any = REQUIRED, kw_only: bool = True) -> Any:
     """Declare a constructor argument that is no property of the kernel's object (a name, a short form)."""
     required = default is REQUIRED
-    return attrs.field(default=None if required else default, metadata={"argument": required})
+    return _Argument(None if required else default, required)
+
+
+class _Argument(NamedTuple):
+    """A constructor argument that is no property."""
+
+    default: Any
+    required: bool
 
 
 _Class = TypeVar("_Class", bound="type[Resource]")
@@ -91,15 +94,24 @@ _Class = TypeVar("_Class", bound="type[Resource]")
 
 @dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(prop, argument))
 def kind(cls: _Class) -> _Class:
-    """Make an attrs class of a kind and index its properties."""
-    made = attrs.define(slots=False, init=False, eq=False, repr=False)(cls)
-    fields = attrs.fields(cast(type[attrs.AttrsInstance], made))
-    made.properties = {
-        f.name: Property(name=f.name, **f.metadata["property"]) for f in fields if "property" in f.metadata
-    }
-    made.arguments = frozenset(f.name for f in fields if "argument" in f.metadata) - {"name"}
-    made.defaults = {f.name: f.default for f in fields if f.default is not attrs.NOTHING}
-    made.managed = tuple((p.name, p.type.link) for p in made.properties.values())
-    made.required = tuple(p.name for p in made.properties.values() if p.required)
-    made.references = tuple((p.name, p.gone) for p in made.properties.values() if p.type.link)
-    return made
+    """Index the properties and arguments that a kind declares in its body, and those of the kinds that it extends.
+
+    Kinds are no attrs classes themselves: attrs would compile a constructor for each, which is never called, and half
+    of the time that importing them takes.
+    """
+    fields: dict[str, Property | _Argument] = {}
+    for base in reversed(cls.__mro__[1:]):
+        fields.update(vars(base).get("fields", {}))
+    for word, declared in list(vars(cls).items()):
+        if isinstance(declared, Property | _Argument):
+            fields.pop(word, None)
+            fields[word] = attrs.evolve(declared, name=word) if isinstance(declared, Property) else declared
+            delattr(cls, word)
+    cls.fields = fields
+    cls.properties = {word: declared for word, declared in fields.items() if isinstance(declared, Property)}
+    cls.arguments = frozenset(fields) - frozenset(cls.properties) - {"name"}
+    cls.defaults = {word: declared.default for word, declared in fields.items()}
+    cls.managed = tuple((p.name, p.type.link) for p in cls.properties.values())
+    cls.required = tuple(p.name for p in cls.properties.values() if p.required)
+    cls.references = tuple((p.name, p.gone) for p in cls.properties.values() if p.type.link)
+    return cls

@@ -37,6 +37,8 @@ class Resource:
     phase: ClassVar[int] = 0
     """Kinds of a lower phase are sent first where nothing else decides: links before addresses before routes."""
     is_link: ClassVar[bool] = False
+    fields: ClassVar[Mapping[str, Any]] = {}
+    """All that the constructor may take besides the name: properties and arguments, those of base kinds first."""
     properties: ClassVar[Mapping[str, Property]] = {}
     arguments: ClassVar[frozenset[str]] = frozenset()
     defaults: ClassVar[Mapping[str, Any]] = {}
