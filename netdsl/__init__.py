@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from netdsl.components.vxlan_peer import VxlanPeer
     from netdsl.kinds.address import Address
     from netdsl.kinds.bridge import Bridge
+    from netdsl.kinds.dummy import Dummy
     from netdsl.kinds.fdb_entry import FdbEntry
     from netdsl.kinds.link import Link
     from netdsl.kinds.neighbor import Neighbor
@@ -23,6 +24,7 @@ __all__ = [
     "Address",
     "Bridge",
     "Component",
+    "Dummy",
     "FdbEntry",
     "Link",
     "Neighbor",

@@ -33,6 +33,16 @@ def plan_of(sandbox: Sandbox, *args: str) -> list[dict[str, Any]]:
     return changes
 
 
+def unowned(picture: Any) -> Any:
+    """A dump without what a script does not choose: ifindexes, and the altnames that mark links as a stack's own."""
+    if isinstance(picture, dict):
+        unknown = ("ifindex", "link_index", "altnames", "permaddr")
+        return {key: unowned(value) for key, value in picture.items() if key not in unknown}
+    if isinstance(picture, list):
+        return sorted(map(unowned, picture), key=lambda value: json.dumps(value, sort_keys=True))
+    return picture
+
+
 def brief(changes: list[dict[str, Any]]) -> set[tuple[str, str, str, str]]:
     """Action, kind, netns and name of each change."""
     return {(c["action"], c["kind"], c["netns"], c["name"]) for c in changes}

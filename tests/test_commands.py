@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from labs import HOSTGW, RING, TWO_SITES, VXLAN, answers, plan_of
+from labs import HOSTGW, RING, TWO_SITES, VXLAN, answers, plan_of, unowned
 from sandbox import Sandbox
 
 WIDE = """
@@ -46,16 +44,6 @@ def wide():
     Route("beyond", dst="10.10.0.0/16", via="10.9.0.2", metric=7)
 """
 """Every kind, both address families, and links in the namespace that the script runs in."""
-
-
-def unowned(picture: Any) -> Any:
-    """A dump without what a script does not choose: ifindexes, and the altnames that mark links as a stack's own."""
-    if isinstance(picture, dict):
-        unknown = ("ifindex", "link_index", "altnames")
-        return {key: unowned(value) for key, value in picture.items() if key not in unknown}
-    if isinstance(picture, list):
-        return sorted(map(unowned, picture), key=lambda value: json.dumps(value, sort_keys=True))
-    return picture
 
 
 def run_script(sandbox: Sandbox, *args: str) -> None:

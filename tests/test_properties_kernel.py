@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_kinds_kernel import CASES
 
 from netdsl.kinds import KINDS
 from sandbox import Sandbox
@@ -152,8 +153,10 @@ def program(tmp_path: Path) -> Path:
 
 
 def test_table_is_complete() -> None:
-    """The table names every property that a user can set, of every kind, except references between links."""
-    for word, cls in KINDS.items():
+    """The table names every property of its kinds that a user can set, except references between links; what it
+    leaves to kernel_cases/ is held there."""
+    for word in VALUES:
+        cls = KINDS[word]
         names = {p.name for p in cls.properties.values() if p.init} - {"master", "peer"}
         if word == "bridge":
             names -= set(PORT)
@@ -161,7 +164,7 @@ def test_table_is_complete() -> None:
             names -= {"dev"}
         if word == "vxlan":
             names -= set(PORT)
-        assert names == set(VALUES[word]), word
+        assert names - set(CASES.get(word, {}).get("values", ())) == set(VALUES[word]), word
 
 
 def test_every_property_is_set_changed_and_taken_out(sandbox: Sandbox, program: Path) -> None:

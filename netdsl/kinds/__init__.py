@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from netdsl.kinds.address import Address
 from netdsl.kinds.bridge import Bridge
+from netdsl.kinds.dummy import Dummy
 from netdsl.kinds.fdb_entry import FdbEntry
-from netdsl.kinds.link import FALLBACK_LINKS, LINK_KINDS
+from netdsl.kinds.link import FALLBACK_LINKS, LINK_KINDS, Link
 from netdsl.kinds.link_dump import LINKS
 from netdsl.kinds.neighbor import Neighbor
 from netdsl.kinds.netns import Netns
@@ -15,11 +16,24 @@ from netdsl.kinds.veth import Veth, VethEnd
 from netdsl.kinds.vxlan import Vxlan
 from netdsl.lang.resource import Resource
 
-KINDS: dict[str, type[Resource]] = {
-    cls.word: cls for cls in (Netns, Sysctl, Bridge, Veth, VethEnd, Vxlan, Address, Neighbor, FdbEntry, Route)
-}
+_ALL: tuple[type[Resource], ...] = (
+    Netns,
+    Sysctl,
+    Bridge,
+    Dummy,
+    Veth,
+    VethEnd,
+    Vxlan,
+    Address,
+    Neighbor,
+    FdbEntry,
+    Route,
+)
+
+KINDS: dict[str, type[Resource]] = {cls.word: cls for cls in _ALL}
 """The kernel's word -> class."""
 
-LINK_KINDS.update({cls.kernel or cls.word: cls for cls in (Bridge, VethEnd, Veth, Vxlan)})
+# Veth and VethEnd are the kernel's one kind "veth"; the former stands for both when they are read.
+LINK_KINDS.update({cls.kernel or cls.word: cls for cls in (*_ALL, Veth) if issubclass(cls, Link)})
 
 __all__ = ["FALLBACK_LINKS", "KINDS", "LINKS"]

@@ -26,7 +26,7 @@ IFLA_PROP_LIST, IFLA_ALT_IFNAME = 52, 53
 INFO_KIND, INFO_DATA, INFO_SLAVE_KIND, INFO_SLAVE_DATA = 1, 2, 4, 5
 IFF_UP = 1
 
-BRIDGE = reference("a Bridge", "bridge")
+MASTER = reference("a Bridge, a Bond or a Vrf", "bridge", "bond", "vrf")
 
 
 @kind
@@ -51,8 +51,8 @@ class Link(Resource):
         text(254), default=None, at="late", number=20, word="alias", kernel="", doc="free text kept with the link"
     )
     master: Link | None = prop(
-        BRIDGE, default=None, at="link", number=10, word="master", kernel="", gone=Gone.RESET,
-        doc="bridge that the link is a port of",
+        MASTER, default=None, at="link", number=10, word="master", kernel="", gone=Gone.RESET,
+        doc="bridge, bond or VRF that the link is a port of",
     )  # fmt: skip
     txqueuelen: int | None = prop(
         u32(), default=None, at="link", number=13, word="txqueuelen", unit="packets", kernel=1000,
@@ -143,8 +143,9 @@ class Link(Resource):
             mine["mac"] = self._chosen_mac(declaration)
         for address in mine["addresses"]:
             Address(address, dev=self, netns=self.netns, opts=self.opts.inherited())
-        if mine["master"] is None and any(mine[p.name] is not None for p in self.places()["port"]):
-            self.fault(f"{self.title}: port_* options need a master")
+        port = [p.name for p in self.places()["port"] if mine[p.name] is not None]
+        if port and getattr(mine["master"], "word", None) not in ("bridge", ""):
+            self.fault(f"{self.title}: {port[0]} needs a Bridge as its master")
 
     def _chosen_mac(self, declaration: Declaration) -> str | None:
         netns = self.netns

@@ -36,6 +36,8 @@ class Resource:
     """First part of the kernel identity; kinds of one family cannot share an identity."""
     phase: ClassVar[int] = 0
     """Kinds of a lower phase are sent first where nothing else decides: links before addresses before routes."""
+    requires: ClassVar[str] = ""
+    """The kernel option that offers the kind ("CONFIG_NET_IPIP"); "" is one that every kernel has."""
     is_link: ClassVar[bool] = False
     fields: ClassVar[Mapping[str, Any]] = {}
     """All that the constructor may take besides the name: properties and arguments, those of base kinds first."""

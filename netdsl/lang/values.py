@@ -292,11 +292,11 @@ def _shown(value: Any) -> str:
     return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
-def reference(what: str, word: str = "") -> ValueType:
-    """A property that holds another link of the same netns (of one kind: `word`); an item keeps its name."""
+def reference(what: str, *words: str) -> ValueType:
+    """A property that holds another link of the same netns (of certain kinds: `words`); an item keeps its name."""
 
     def check(value: Any) -> Value:
-        if getattr(value, "is_link", False) and value.word in (word or value.word, ""):
+        if getattr(value, "is_link", False) and (not words or value.word in (*words, "")):
             return value
         raise ValueError(f"must be {what}, not {_shown(value)}")
 
