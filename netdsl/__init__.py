@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from netdsl.kinds.netns import Netns
     from netdsl.kinds.route import Route
     from netdsl.kinds.sysctl import Sysctl
+    from netdsl.kinds.tunnel import Tunnel
     from netdsl.kinds.veth import Veth, VethEnd
     from netdsl.kinds.vxlan import Vxlan
     from netdsl.lang.component import Component
@@ -32,6 +33,7 @@ __all__ = [
     "Opts",
     "Route",
     "Sysctl",
+    "Tunnel",
     "Veth",
     "VethEnd",
     "Vxlan",

@@ -34,13 +34,19 @@ def plan_of(sandbox: Sandbox, *args: str) -> list[dict[str, Any]]:
 
 
 def unowned(picture: Any) -> Any:
-    """A dump without what a script does not choose: ifindexes, and the altnames that mark links as a stack's own."""
+    """A dump without what a script does not choose: ifindexes, the altnames that mark links as a stack's own, and
+    link-local addresses, which the kernel makes up for some tunnels."""
     if isinstance(picture, dict):
         unknown = ("ifindex", "link_index", "altnames", "permaddr")
         return {key: unowned(value) for key, value in picture.items() if key not in unknown}
     if isinstance(picture, list):
-        return sorted(map(unowned, picture), key=lambda value: json.dumps(value, sort_keys=True))
+        kept = [unowned(value) for value in picture if not _link_local(value)]
+        return sorted(kept, key=lambda value: json.dumps(value, sort_keys=True))
     return picture
+
+
+def _link_local(value: Any) -> bool:
+    return isinstance(value, dict) and any(str(value.get(word, "")).startswith("fe80:") for word in ("local", "dst"))
 
 
 def brief(changes: list[dict[str, Any]]) -> set[tuple[str, str, str, str]]:

@@ -18,8 +18,7 @@ class Surroundings:
         self._users: Counter[tuple[Key, str]] = Counter()
         owned = {item.key[2] for item in items if item.key[0] == "netns"}
         for item in items:
-            if not item.kind.is_link:
-                self._inside.setdefault((item.netns, item.key[0]), []).append((item.key, item.props))
+            self._inside.setdefault((item.netns, item.key[0]), []).append((item.key, item.props))
             for key, gone, prop in item.needs:
                 if gone is Gone.RESET:
                     self._users[(key, prop)] += 1

@@ -12,6 +12,7 @@ from netdsl.kinds.neighbor import Neighbor
 from netdsl.kinds.netns import Netns
 from netdsl.kinds.route import Route
 from netdsl.kinds.sysctl import Sysctl
+from netdsl.kinds.tunnel import Tunnel
 from netdsl.kinds.veth import Veth, VethEnd
 from netdsl.kinds.vxlan import Vxlan
 from netdsl.lang.resource import Resource
@@ -24,6 +25,7 @@ _ALL: tuple[type[Resource], ...] = (
     Veth,
     VethEnd,
     Vxlan,
+    Tunnel,
     Address,
     Neighbor,
     FdbEntry,
@@ -34,6 +36,8 @@ KINDS: dict[str, type[Resource]] = {cls.word: cls for cls in _ALL}
 """The kernel's word -> class."""
 
 # Veth and VethEnd are the kernel's one kind "veth"; the former stands for both when they are read.
-LINK_KINDS.update({cls.kernel or cls.word: cls for cls in (*_ALL, Veth) if issubclass(cls, Link)})
+for _link in (*_ALL, Veth):
+    if issubclass(_link, Link):
+        LINK_KINDS.update(dict.fromkeys((*_link.kernels, _link.kernel or _link.word), _link))
 
 __all__ = ["FALLBACK_LINKS", "KINDS", "LINKS"]

@@ -215,6 +215,8 @@ class Link(Resource):
 
     kernel: ClassVar[str] = ""
     """What IFLA_INFO_KIND says, where that is not `word`."""
+    kernels: ClassVar[tuple[str, ...]] = ()
+    """What it says, where one kind here is several to the kernel."""
     finishes_up: ClassVar[bool] = False
     """Brought up only when its ports are up: a live bridge floods each port that comes up with the others' chatter."""
 
@@ -235,6 +237,15 @@ class Link(Resource):
     def header(cls, item: Item, env: Env, flags: int = 0, change: int = 0) -> bytes:
         """struct ifinfomsg of an existing link."""
         return wire.IFINFO.pack(0, 0, env.ifindex(item.netns, item.name), flags, change)
+
+    @classmethod
+    def numbered(cls, kernel: str) -> Sequence[Property]:
+        """Properties with the attribute numbers that they have in one of the kernel's kinds."""
+        return list(cls.properties.values())
+
+    @classmethod
+    def read(cls, kernel: str, props: dict[str, Any], found: Mapping[int, bytes]) -> None:
+        """Work out properties that have no attribute of their own in IFLA_INFO_DATA (`found`)."""
 
     @classmethod
     def settle(cls, scopes: Sequence[Scope], nsid: Nsid) -> None:
@@ -306,6 +317,11 @@ class Link(Resource):
         )
 
     @classmethod
+    def type_words(cls, props: Mapping[str, Any]) -> str:
+        """The kind as `ip` calls it."""
+        return cls.word
+
+    @classmethod
     def commands(cls, action: str, item: Item, changed: Mapping[str, Any], env: Env) -> Sequence[str]:
         """`ip link` commands."""
         if action == "delete":
@@ -318,15 +334,21 @@ class Link(Resource):
         info = {p.name: changed[p.name] for p in cls.places()["info"] if p.name in changed}
         found = list(cls.set_commands(item, changed, created=False))
         if info:
-            found.insert(0, ip(item.netns, f"link set dev {item.name} type {cls.word}{cls.words('info', changed)}"))
+            found.insert(
+                0,
+                ip(
+                    item.netns,
+                    f"link set dev {item.name} type {cls.type_words(item.props)}{cls.words('info', changed)}",
+                ),
+            )
         return found
 
     @classmethod
     def add_command(cls, item: Item, env: Env) -> list[str]:
         """`ip link add`; options of the link stand before its type."""
         props = {k: v for k, v in item.props.items() if k != "master"}
-        words = f"link add name {item.name}{cls.words('link', props)} type {cls.word}{cls.words('info', props)}"
-        return [ip(item.netns, words)]
+        words = f"link add name {item.name}{cls.words('link', props)} type {cls.type_words(props)}"
+        return [ip(item.netns, words + cls.words("info", props))]
 
     @classmethod
     def set_commands(cls, item: Item, props: Mapping[str, Any], *, created: bool) -> Iterator[str]:

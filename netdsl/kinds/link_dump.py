@@ -50,16 +50,19 @@ def read_link(buffer: bytes, start: int, end: int, scope: Scope) -> None:
     if names is not None:
         for declared in _wanted(word, frozenset(names)):
             props[declared.name] = _value(declared, found, info, flags)
+        if word in LINK_KINDS:
+            LINK_KINDS[word].read(word, props, _nested(info, INFO_DATA))
         if word == "veth":
             props["iflink"] = wire.U32.unpack(found.get(IFLA_LINK, _NONE))[0]
             props["link_nsid"] = _S32.unpack(found.get(IFLA_LINK_NETNSID, _MINUS))[0]
-    scope.found[key] = Have(word, props, ifindex, marks)
+    cls = LINK_KINDS.get(word)
+    scope.found[key] = Have((cls.kernel or cls.word) if cls is not None else word, props, ifindex, marks)
 
 
 @cache
 def _wanted(word: str, names: frozenset[str]) -> tuple[Property, ...]:
     """Those properties of a kind of link, by the kernel's word for it, that somebody asked for."""
-    return tuple(p for p in LINK_KINDS.get(word, Link).properties.values() if p.name in names)
+    return tuple(p for p in LINK_KINDS.get(word, Link).numbered(word) if p.name in names)
 
 
 def _value(declared: Property, found: Mapping[int, bytes], info: dict[Any, Any], flags: int) -> Any:
@@ -97,7 +100,7 @@ def settle(scopes: Sequence[Scope], nsid: Nsid) -> None:
                 for word, _ in LINK_KINDS.get(have.kind, Link).references:
                     if have.props.get(word):
                         have.props[word] = scope.links.get(have.props[word], "")
-    for cls in LINK_KINDS.values():
+    for cls in set(LINK_KINDS.values()):
         cls.settle(scopes, nsid)
 
 

@@ -82,6 +82,16 @@ def u32(low: int = 0, high: int = 2**32 - 1) -> ValueType:
     return _integer("=I", low, high, f"integer {low}..{high}")
 
 
+def be32(low: int = 0, high: int = 2**32 - 1) -> ValueType:
+    """Four bytes in network order."""
+    return _integer(">I", low, high, f"integer {low}..{high}")
+
+
+def bit16(mask: int) -> ValueType:
+    """A boolean in a bit of two bytes in network order, which a kind packs together with the others."""
+    return ValueType("boolean", _check_bool, _no_pack, lambda p: bool(int.from_bytes(p[:2], "big") & mask))
+
+
 def clock(low: int = 0, high: int = 2**32 - 1) -> ValueType:
     """Seconds, which the kernel keeps in USER_HZ (a hundredth of a second)."""
     base = _integer("=I", low, high, f"seconds {low}..{high}")
