@@ -24,7 +24,13 @@ from xml.etree import ElementTree
 
 PROJECT = Path(__file__).resolve().parent.parent
 INIT = Path(__file__).resolve().parent / "fullkernel_init.sh"
-PACKAGES = {"linux.uml": "user-mode-linux", "modprobe": "kmod", "ip": "iproute2", "ping": "iputils-ping"}
+PACKAGES = {
+    "linux.uml": "user-mode-linux",
+    "modprobe": "kmod",
+    "ip": "iproute2",
+    "ping": "iputils-ping",
+    "tcpdump": "tcpdump",
+}
 MODULES = Path("/usr/lib/uml/modules")
 MEMORY = "640M"
 TEST_SECONDS = 1200

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from netdsl.components.overlay import Overlay, OverlayNode
     from netdsl.components.vxlan_peer import VxlanPeer
     from netdsl.kinds.address import Address
     from netdsl.kinds.bridge import Bridge
@@ -31,6 +32,8 @@ __all__ = [
     "Neighbor",
     "Netns",
     "Opts",
+    "Overlay",
+    "OverlayNode",
     "Route",
     "Sysctl",
     "Tunnel",
@@ -42,6 +45,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Overlay": "components.overlay",
+    "OverlayNode": "components.overlay",
     "VxlanPeer": "components.vxlan_peer",
     "FdbEntry": "kinds.fdb_entry",
     "VethEnd": "kinds.veth",

@@ -14,6 +14,8 @@ from sandbox import Sandbox
 STACKS = Path(__file__).parent.parent / "stacks"
 VXLAN = str(STACKS / "two_node_vxlan.py")
 HOSTGW = str(STACKS / "two_node_hostgw.py")
+IPIP = str(STACKS / "two_node_ipip.py")
+OVERLAY = str(STACKS / "overlay.py")
 RING = str(STACKS / "ring.py")
 TWO_SITES = str(STACKS / "two_sites.py")
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from labs import HOSTGW, VXLAN, answers, captured
+from netdsl.kinds import FALLBACK_LINKS
 from sandbox import Sandbox
 
 NODES = [(245, 246, "vm1", "ns245"), (246, 245, "vm2", "ns246")]
@@ -54,15 +56,17 @@ def routes(sandbox: Sandbox, netns: str) -> set[str]:
 
 
 def names(sandbox: Sandbox, netns: str) -> set[str]:
-    """All links of a netns but lo."""
-    return {found["ifname"] for found in sandbox.ip("link", "show", netns=netns)} - {"lo"}
+    """All links of a netns but lo and those that the kernel puts into every one."""
+    return {found["ifname"] for found in sandbox.ip("link", "show", netns=netns)} - {"lo"} - FALLBACK_LINKS
 
 
-def check_node(sandbox: Sandbox, here: int, there: int, vm: str, container: str) -> None:
-    """What both backends have: the node, its bridge, its container, and nothing beside them."""
+def check_node(
+    sandbox: Sandbox, here: int, there: int, vm: str, container: str, connected: Collection[str] = ()
+) -> None:
+    """What all backends have: the node, its bridge, its container, and nothing beside them but `connected` networks."""
     assert sandbox.netns_names() == NAMES
-    connected = {"192.168.32.0/24", f"172.{here}.0.0/24"}
-    assert routes(sandbox, vm) == {*connected, f"172.{there}.0.0/24"}
+    ours = {"192.168.32.0/24", f"172.{here}.0.0/24", f"172.{there}.0.0/24"}
+    assert routes(sandbox, vm) == {*ours, *connected}
     assert names(sandbox, container) == {"eth0"}
     assert routes(sandbox, container) == {"default", f"172.{here}.0.0/24"}
     underlay = link(sandbox, vm, "eth0")

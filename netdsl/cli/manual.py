@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 import attrs
 
+from netdsl.components.overlay import Overlay
 from netdsl.components.vxlan_peer import VxlanPeer
 from netdsl.kinds.link import Link
 from netdsl.lang.item import Opts
 from netdsl.lang.property import Property
 from netdsl.lang.resource import Resource
 
-COMPONENTS = (VxlanPeer,)
+COMPONENTS = (VxlanPeer, Overlay)
 
 _HEAD = """# Kinds
 

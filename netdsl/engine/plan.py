@@ -10,6 +10,7 @@ from netdsl.engine.cascade import cascade, present_needs
 from netdsl.engine.change import Action, Change, Plan
 from netdsl.engine.observe import Observation
 from netdsl.errors import ConflictError, Problem
+from netdsl.lang import naming
 from netdsl.lang.item import Gone, Have, Item, Key
 
 
@@ -57,7 +58,7 @@ def _match(wanted: Sequence[Item], records: Mapping[str, Item]) -> dict[str, Ite
     for item in wanted:
         if item.urn in matched:
             continue
-        names = [item.urn, *(a if "::" in a else item.urn.rpartition("::")[0] + "::" + a for a in item.opts.aliases)]
+        names = [item.urn, *(naming.aliased(item.urn, alias) for alias in item.opts.aliases)]
         for name in names:
             if name in records and name not in taken:
                 matched[item.urn] = records[name]

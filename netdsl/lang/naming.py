@@ -45,8 +45,8 @@ def check_netns(value: Any) -> str:
 
 def check_text(value: Any) -> str:
     """A free logical name."""
-    if not isinstance(value, str) or not value or any(ord(c) < 32 for c in value) or "::" in value:
-        raise ValueError(f"{value!r} is no name: it must be a string without control characters and '::'")
+    if not isinstance(value, str) or not value or any(ord(c) < 32 for c in value):
+        raise ValueError(f"{value!r} is no name: it must be a string without control characters")
     return value
 
 
@@ -76,3 +76,10 @@ def altname(stack: str, ifname: str) -> str:
 def urn(component: str, netns: str, kind: str, name: str) -> str:
     """The logical name of a resource in its stack: component path, netns, kind and name."""
     return f"{component}::{netns}::{kind}::{name}"
+
+
+def aliased(urn_now: str, alias: str) -> str:
+    """The urn that an alias means: a whole one, or another name in the same component and netns, of the same kind."""
+    if alias.count("::") >= 3:
+        return alias
+    return "::".join([*urn_now.split("::", 3)[:3], alias])

@@ -264,6 +264,11 @@ class Network:
         payload = self.value.to_bytes(self.bits // 8, "big")
         return f"{unpack_ip(payload)}/{self.mask.bit_count()}"
 
+    def overlaps(self, other: Network) -> bool:
+        """Whether one of the two prefixes lies in the other."""
+        mask = self.mask & other.mask
+        return self.bits == other.bits and self.value & mask == other.value & mask
+
     def holds(self, address: str) -> bool:
         """Whether the address lies in the prefix."""
         payload = pack_ip(address)
