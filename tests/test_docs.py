@@ -33,7 +33,8 @@ from netdsl.engine.deploy import relate_offline
 from netdsl.engine.observe import Observation
 from netdsl.engine.plan import make_plan
 from netdsl.kinds import KINDS
-from netdsl.kinds.link import IFLA_IFNAME, IFLA_LINKINFO, INFO_KIND, RTM_NEWLINK, Link
+from netdsl.kinds.link import Link
+from netdsl.kinds.link_wire import IFLA_IFNAME, IFLA_LINKINFO, INFO_KIND, RTM_NEWLINK
 from netdsl.lang.ops import Send
 from netdsl.lang.stack import declare, stack
 from sandbox import Sandbox

@@ -29,7 +29,8 @@ def complete_netns(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 def complete_kind(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Kinds."""
+    from netdsl.cli.manual import COMPONENTS
     from netdsl.kinds import KINDS
 
-    names = sorted(cls.__name__ for cls in KINDS.values())
+    names = sorted(cls.__name__ for cls in (*KINDS.values(), *COMPONENTS))
     return [CompletionItem(name) for name in names if name.lower().startswith(incomplete.lower())]

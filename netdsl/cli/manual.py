@@ -74,12 +74,23 @@ def _reference(kinds: Sequence[type[Resource]]) -> Iterator[str]:
         yield f"## {component.__name__}\n"
         yield from _words(component)
         yield "It is a component: it declares other kinds.\n"
-        given = inspect.signature(component).parameters
-        yield from _table([_argument(given[name], text) for name, text in _listed(component).items()])
+        yield from _table(_arguments(component))
     yield "## Opts\n"
     yield from _words(Opts)
     fields = attrs.fields_dict(Opts)
-    yield from _table([Row(n, default=repr(fields[n].default), doc=text) for n, text in _listed(Opts).items()])
+    yield from _table([Row(n, default=repr(fields[n].default), doc=text) for n, text in listed(Opts).items()])
+
+
+def component_page(component: type) -> str:
+    """Plain text of a component."""
+    rows = _arguments(component)
+    lines = [f"{component.__name__}\n", *_words(component), *_list(rows, max(len(row.name) for row in rows))]
+    return "\n".join(lines)
+
+
+def _arguments(component: type) -> list[Row]:
+    given = inspect.signature(component).parameters
+    return [_argument(given[name], text) for name, text in listed(component).items()]
 
 
 def _page(cls: type[Resource]) -> Iterator[str]:
@@ -103,7 +114,7 @@ def _words(cls: type) -> Iterator[str]:
     yield from (paragraph + "\n" for paragraph in paragraphs if not _ARGUMENT.match(paragraph))
 
 
-def _listed(cls: type) -> dict[str, str]:
+def listed(cls: type) -> dict[str, str]:
     """The arguments that a docstring lists, a line each: "name  what it is"."""
     return dict(_ARGUMENT.findall(inspect.cleandoc(cls.__doc__ or "")))
 
@@ -112,7 +123,7 @@ def _own(cls: type[Resource]) -> list[Row]:
     """A kind's properties beyond those of all links, and its other arguments."""
     common = Link.properties if cls.is_link else {}
     rows = [_row(cls, p) for p in cls.properties.values() if p.init and p != common.get(p.name)]
-    return [*rows, *(Row(name, doc=text) for name, text in _listed(cls).items())]
+    return [*rows, *(Row(name, doc=text) for name, text in listed(cls).items())]
 
 
 def _row(cls: type[Resource], p: Property) -> Row:

@@ -8,7 +8,6 @@ from typing import Protocol, TypeAlias
 
 import attrs
 
-from netdsl import wire
 from netdsl.engine.cascade import lost_keys, present_needs
 from netdsl.engine.change import Action, Change, Plan
 from netdsl.engine.compile import MACHINE, Encoding, Step, Wave, creations, deletions
@@ -16,7 +15,7 @@ from netdsl.engine.observe import Observation
 from netdsl.engine.observe import Target as Observed
 from netdsl.engine.sender import sender
 from netdsl.errors import Problem
-from netdsl.lang.ops import DropNetns, Failure, MakeNetns, Op, Send, WriteSysctl
+from netdsl.lang.ops import DropNetns, Failure, MakeNetns, Probe, Send, WriteSysctl
 
 _GONE = frozenset((errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL))
 """What the kernel says to a delete when there is nothing to delete any more."""
@@ -29,6 +28,8 @@ Owners: TypeAlias = dict[int, tuple[Step, bool]]
 class Target(Observed, Protocol):
     """What applying needs of a kernel."""
 
+    def kernel_release(self) -> str: ...
+    def lacks(self, probes: Sequence[Probe]) -> set[Probe]: ...
     def holders(self, wanted: Iterable[str]) -> dict[str, list[int]]: ...
     def netns_fd(self, netns: str) -> int: ...
     def release_fds(self) -> None: ...
@@ -205,7 +206,7 @@ class Run:
                 assert isinstance(op, MakeNetns)
                 ops.append(op)
                 by_name[op.name] = step
-        marks = [_message(op.mark, 1) for op in ops]
+        marks = [op.mark.message(1) for op in ops]
         failures = self.target.make_netns(ops, marks)
         for name, step in by_name.items():
             if name in failures:
@@ -259,7 +260,7 @@ class Run:
             for op in step.ops(encoding):
                 if isinstance(op, Send):
                     seq += 1
-                    messages.append((seq, _message(op, seq)))
+                    messages.append((seq, op.message(seq)))
                     owners[seq] = (step, first)
                     first = False
         return messages, owners
@@ -286,8 +287,3 @@ class Run:
         if not self.outcome.bad(step.change):
             commands = step.commands(self.encoding)
             self.outcome.failed[id(step.change)] = (step.change, str(failure), commands[0] if commands else "")
-
-
-def _message(op: Op, seq: int) -> bytes:
-    assert isinstance(op, Send)
-    return wire.message(op.kind, wire.F_REQUEST | op.flags, seq, op.body)

@@ -14,12 +14,16 @@ from netdsl.engine.graph import sorted_items
 from netdsl.engine.observe import Observation, observe, remembered
 from netdsl.engine.plan import make_plan
 from netdsl.engine.world import Surroundings
-from netdsl.errors import ConflictError, Problem, StackError
+from netdsl.errors import ConflictError, Problem, StackError, UnsupportedError, joined
 from netdsl.kinds import FALLBACK_LINKS, KINDS
 from netdsl.lang.item import Item, Need
+from netdsl.lang.ops import Probe
 from netdsl.lang.resource import Resource
 
 _DELETING = (Action.DELETE, Action.REPLACE)
+
+NAMED = 5
+"""Resources that a message names before it counts the rest."""
 
 Holders: TypeAlias = Mapping[str, list[int]]
 """Pids of processes by the netns that they live in."""
@@ -39,8 +43,8 @@ def preview(
 ) -> Preview:
     """Look at the kernel and plan; `offline`: take the state's word for what the kernel has.
 
-    Raises StackError for what only the whole stack shows (a gateway out of reach, too many ports, a cycle) and
-    ConflictError for what stands in the way.
+    Raises StackError for what only the whole stack shows (a gateway out of reach, too many ports, a cycle),
+    ConflictError for what stands in the way, and UnsupportedError for what the kernel lacks.
     """
     seen = remembered(stack, recorded) if offline else observe(target, [*items, *recorded], KINDS)
     _relate(items, seen)
@@ -48,6 +52,8 @@ def preview(
     problems = _foreign_links(plan, _going(plan), seen)
     if problems:
         raise ConflictError(problems)
+    if not offline:
+        preflight(target, plan.changes)
     assign_ifindexes(plan, seen, recorded)
     return Preview(plan, seen, items)
 
@@ -85,6 +91,30 @@ def apply(
 ) -> Outcome:
     """Carry a plan out."""
     return Run(target, preview.plan, preview.seen, progress=progress, stopped=stopped).go()
+
+
+def preflight(target: Target, changes: Iterable[Change]) -> None:
+    """Raise UnsupportedError when the kernel lacks something that the changes need: one problem for each lack."""
+    users: dict[Probe, list[Item]] = {}
+    for change in changes:
+        if change.action in (Action.CREATE, Action.REPLACE, Action.UPDATE):
+            for probe in change.item.kind.probes(change.item.props):
+                users.setdefault(probe, []).append(change.item)
+    missing = target.lacks(list(users)) if users else set()
+    if missing:
+        kernel = target.kernel_release()
+        raise UnsupportedError(_lack(kernel, probe, items) for probe, items in users.items() if probe in missing)
+
+
+def _lack(kernel: str, probe: Probe, items: Sequence[Item]) -> Problem:
+    named = [item.title for item in items[:NAMED]]
+    if len(items) > NAMED:
+        named.append(f"{len(items) - NAMED} more")
+    return Problem(
+        f"kernel {kernel} offers no {probe.what} ({probe.option}), which {joined(named)} need{'s' * (len(items) == 1)}",
+        items[0].where,
+        "Install or load the module, or use a kernel that has it; `netdsl kinds` lists what this one offers.",
+    )
 
 
 def read_back(target: Target, changes: Iterable[Change], outcome: Outcome) -> list[Problem]:

@@ -6,7 +6,7 @@ import os
 import resource
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from netdsl.kernel import namespaces
@@ -14,7 +14,7 @@ from netdsl.kernel.netlink import Netlink
 from netdsl.kernel.release import Watch, nsid
 from netdsl.lang.dump import Dump, Scope
 from netdsl.lang.naming import digest
-from netdsl.lang.ops import Failure, MakeNetns
+from netdsl.lang.ops import Failure, MakeNetns, Probe
 
 _SPARE_FDS = 128
 _PATIENCE = 1.0
@@ -130,6 +130,27 @@ class Machine:
     def holders(self, wanted: Iterable[str]) -> dict[str, list[int]]:
         """Pids of processes inside the named namespaces."""
         return namespaces.holders(wanted)
+
+    def kernel_release(self) -> str:
+        """Of the running kernel, as `uname -r` says it."""
+        return os.uname().release
+
+    def lacks(self, probes: Sequence[Probe]) -> set[Probe]:
+        """Those that the kernel does not have, tried out in a netns that is gone afterwards.
+
+        Without the right to make one nothing is known, and none is lacking.
+        """
+
+        def ask() -> set[Probe]:
+            with closing(Netlink()) as netlink:
+                missing = set()
+                for probe in probes:
+                    refused = netlink.submit([(1, probe.send.message(1))])
+                    if refused and refused[1].errno == probe.absent:
+                        missing.add(probe)
+                return missing
+
+        return namespaces.in_new(ask, set())
 
     # -- changing
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from threading import Thread
+from typing import TypeVar
 
 from netdsl.errors import KernelError
 
@@ -25,6 +26,8 @@ _MNT_DETACH = 2
 _PR_SET_TIMERSLACK = 29
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+T = TypeVar("T")
 
 
 def _check(result: int, what: str) -> None:
@@ -69,6 +72,22 @@ def in_threads(works: Sequence[Callable[[], None]]) -> None:
         thread.join()
     if errors:
         raise errors[0]
+
+
+def in_new(work: Callable[[], T], otherwise: T) -> T:
+    """What `work` gives in a new namespace without a name; `otherwise` where none may be made."""
+    results: list[T] = []
+
+    def body() -> None:
+        try:
+            _check(_libc.unshare(_CLONE_NEWNET), "unshare")
+        except PermissionError:
+            results.append(otherwise)
+        else:
+            results.append(work())
+
+    in_threads([body])
+    return results[0]
 
 
 def open_fd(name: str) -> int:

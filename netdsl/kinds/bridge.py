@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netdsl.errors import Problem
-from netdsl.kinds.link import IFF_UP, RTM_NEWLINK, Link
+from netdsl.kinds.link import Link
+from netdsl.kinds.link_wire import IFF_UP, RTM_NEWLINK
 from netdsl.lang.item import Item, Relation, World
 from netdsl.lang.ops import Env, Op, Send
 from netdsl.lang.property import kind, prop

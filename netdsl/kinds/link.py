@@ -10,21 +10,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from netdsl import wire
+from netdsl.kinds.link_wire import (
+    IFF_UP,
+    IFLA_IFNAME,
+    IFLA_LINKINFO,
+    INFO_DATA,
+    INFO_KIND,
+    RTM_DELLINK,
+    RTM_DELLINKPROP,
+    RTM_NEWLINK,
+    link_probe,
+    mark_op,
+    port_info,
+)
 from netdsl.kinds.shell import ip, netns_option, option
 from netdsl.lang import naming
 from netdsl.lang.declaration import Declaration, current, user_frame
 from netdsl.lang.dump import Nsid, Scope
 from netdsl.lang.item import Gone, Have, Item
-from netdsl.lang.ops import Env, Op, Send
+from netdsl.lang.ops import Env, Op, Probe, Send
 from netdsl.lang.property import DERIVED, Property, argument, kind, prop
 from netdsl.lang.resource import Namespace, Resource
 from netdsl.lang.values import BOOL, FLAG, LINK_MAC, check_cidr, reference, text, u16, u32
-
-RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINKPROP, RTM_DELLINKPROP = 16, 17, 18, 108, 109
-IFLA_IFNAME, IFLA_LINKINFO, IFLA_NET_NS_FD = 3, 18, 28
-IFLA_PROP_LIST, IFLA_ALT_IFNAME = 52, 53
-INFO_KIND, INFO_DATA, INFO_SLAVE_KIND, INFO_SLAVE_DATA = 1, 2, 4, 5
-IFF_UP = 1
 
 MASTER = reference("a Bridge, a Bond or a Vrf", "bridge", "bond", "vrf")
 
@@ -202,6 +209,11 @@ class Link(Resource):
         return wire.nest(IFLA_LINKINFO, info)
 
     @classmethod
+    def probes(cls, props: Mapping[str, Any] | None) -> Sequence[Probe]:
+        """A kind that not every kernel has (`requires`)."""
+        return (link_probe(cls.kernel or cls.word, cls.requires),) if cls.requires else ()
+
+    @classmethod
     def create(cls, item: Item, env: Env) -> Sequence[Op]:
         """One RTM_NEWLINK with everything that creation takes, the mark, and what only an existing link takes."""
         flags = IFF_UP if item.props.get("up") and not cls.finishes_up else 0
@@ -365,19 +377,6 @@ class Link(Resource):
         port = cls.words("port", {**item.props, **props} if props.get("master") else props)
         if port:
             yield f"bridge {netns_option(item.netns)}link set dev {item.name}{port}"
-
-
-def mark_op(
-    ifindex: int, altname: str, kind: int = RTM_NEWLINKPROP, flags: int = wire.F_CREATE | wire.F_EXCL | wire.F_APPEND
-) -> Send:
-    """The message that adds an altname, or with RTM_DELLINKPROP takes it away."""
-    names = wire.nest(IFLA_PROP_LIST, wire.attr(IFLA_ALT_IFNAME, altname.encode() + b"\0"))
-    return Send(kind, flags, wire.IFINFO.pack(0, 0, ifindex, 0, 0) + names)
-
-
-def port_info(packed: bytes) -> bytes:
-    """IFLA_LINKINFO with a bridge port's options."""
-    return wire.nest(IFLA_LINKINFO, wire.attr(INFO_SLAVE_KIND, b"bridge") + wire.nest(INFO_SLAVE_DATA, packed))
 
 
 FALLBACK_LINKS = frozenset(("tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"))

@@ -8,7 +8,8 @@ from struct import Struct
 from typing import Any
 
 from netdsl import wire
-from netdsl.kinds.link import (
+from netdsl.kinds.link import LINK_KINDS, Link
+from netdsl.kinds.link_wire import (
     IFF_UP,
     IFLA_ALT_IFNAME,
     IFLA_IFNAME,
@@ -18,9 +19,7 @@ from netdsl.kinds.link import (
     INFO_KIND,
     INFO_SLAVE_DATA,
     INFO_SLAVE_KIND,
-    LINK_KINDS,
     RTM_GETLINK,
-    Link,
 )
 from netdsl.lang.dump import Dump, Nsid, Scope
 from netdsl.lang.item import Have

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from shlex import quote
 from typing import Any
 
-from netdsl.kinds.link import mark_op
+from netdsl.kinds.link_wire import mark_op
 from netdsl.kinds.sysctl import FORWARDING, Sysctl
 from netdsl.lang import naming
 from netdsl.lang.component import prefixed

@@ -10,11 +10,12 @@ import attrs
 
 from netdsl import wire
 from netdsl.errors import Problem
-from netdsl.kinds.link import IFLA_LINKINFO, INFO_DATA, INFO_KIND, Link
+from netdsl.kinds.link import Link
+from netdsl.kinds.link_wire import IFLA_LINKINFO, INFO_DATA, INFO_KIND, link_probe
 from netdsl.kinds.lower import lower_mtu
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.item import Item, Relation, World
-from netdsl.lang.ops import Env, Op
+from netdsl.lang.ops import Env, Op, Probe
 from netdsl.lang.property import Property, argument, kind, prop
 from netdsl.lang.values import FLAG, IP, ValueType, be32, bit16, choice, is_v6, reference, u32
 from netdsl.lang.values import tos as tos_byte
@@ -241,6 +242,12 @@ class Tunnel(Link):
                     item.where,
                     "Give one of them another remote, local or key.",
                 )
+
+    @classmethod
+    def probes(cls, props: Mapping[str, Any] | None) -> Sequence[Probe]:
+        """The mode's kind of link, or those of all modes."""
+        modes = MODES.values() if props is None else (MODES[props["mode"]],)
+        return [link_probe(kernel, option) for kernel, option in dict.fromkeys((m.kernel, m.option) for m in modes)]
 
     # -- encoding
 

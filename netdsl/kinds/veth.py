@@ -7,16 +7,8 @@ from shlex import quote
 from typing import Any
 
 from netdsl import wire
-from netdsl.kinds.link import (
-    IFF_UP,
-    IFLA_IFNAME,
-    IFLA_LINKINFO,
-    IFLA_NET_NS_FD,
-    INFO_DATA,
-    INFO_KIND,
-    RTM_NEWLINK,
-    Link,
-)
+from netdsl.kinds.link import Link
+from netdsl.kinds.link_wire import IFF_UP, IFLA_IFNAME, IFLA_LINKINFO, IFLA_NET_NS_FD, INFO_DATA, INFO_KIND, RTM_NEWLINK
 from netdsl.kinds.shell import ip
 from netdsl.lang.dump import Nsid, Scope
 from netdsl.lang.item import Gone, Have, Item, Key, Need

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from errno import EOPNOTSUPP
 from os import strerror
 from typing import NamedTuple, Protocol, TypeAlias
 
+from netdsl import wire
 from netdsl.lang.item import Item, Key
 
 
@@ -14,6 +16,24 @@ class Send(NamedTuple):
     kind: int
     flags: int
     body: bytes
+
+    def message(self, seq: int) -> bytes:
+        """With its header, as it is sent."""
+        return wire.message(self.kind, wire.F_REQUEST | self.flags, seq, self.body)
+
+
+class Probe(NamedTuple):
+    """A message that shows whether the kernel has something: sent in a netns that is thrown away.
+
+    what    the kernel's name of it ("ipip")
+    option  the kernel option that offers it
+    send    a request that a kernel without it refuses with `absent`, and one with it takes or refuses otherwise
+    """
+
+    what: str
+    option: str
+    send: Send
+    absent: int = EOPNOTSUPP
 
 
 class WriteSysctl(NamedTuple):

@@ -15,7 +15,7 @@ from netdsl.lang.property import REQUIRED, Property, argument, kind
 
 if TYPE_CHECKING:
     from netdsl.lang.dump import Dump, Files
-    from netdsl.lang.ops import Env, Op
+    from netdsl.lang.ops import Env, Op, Probe
 
 
 @kind
@@ -256,6 +256,11 @@ class Resource:
     def is_ours(cls, item: Item, have: Have, stack: str) -> bool:
         """Whether what the kernel shows is the recorded object, and not another one that took its place."""
         return True
+
+    @classmethod
+    def probes(cls, props: Mapping[str, Any] | None) -> Sequence[Probe]:
+        """What shows whether the kernel offers an object with such properties; None: the kind with all its forms."""
+        return ()
 
     @classmethod
     def create(cls, item: Item, env: Env) -> Sequence[Op]:

@@ -1,0 +1,76 @@
+"""What the running kernel lacks is found before anything is written, and said in one message for each lack."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from labs import OVERLAY
+from sandbox import Sandbox
+
+LAB = """
+from netdsl import *
+
+@stack
+def lab():
+    n = Netns("n")
+    eth0 = Bridge("eth0", netns=n, addresses=["10.0.0.1/24"])
+    Tunnel("a", mode="gre", netns=n, local="10.0.0.1", remote="10.0.0.2")
+    Tunnel("b", mode="gretap", netns=n, local="10.0.0.1", remote="10.0.0.3")
+    Tunnel("c", mode="ipip", netns=n, local="10.0.0.1", remote="10.0.0.4")
+"""
+
+
+@pytest.fixture
+def lacking(sandbox: Sandbox) -> list[str]:
+    """Modes of tunnels that the kernel which the tests run on does not have; the tests below need some."""
+    kinds = json.loads(sandbox.netdsl("kinds", "--json").stdout)["kinds"]
+    found: list[str] = next(kind["lacks"] for kind in kinds if kind["kind"] == "Tunnel")
+    return found
+
+
+@pytest.mark.parametrize("command", ["plan", "up"])
+def test_everything_that_is_lacking_is_told_at_once(
+    sandbox: Sandbox, tmp_path: Path, lacking: list[str], command: str
+) -> None:
+    """plan and up name each missing kind, its option, the resources and the line, write nothing, and exit with 1."""
+    if not lacking:
+        pytest.skip("this kernel has every kind of tunnel")
+    program = tmp_path / "lab.py"
+    program.write_text(LAB)
+    before = sandbox.dump()
+    done = sandbox.netdsl(command, str(program), *(["--yes"] if command == "up" else []), check=False)
+    assert done.returncode == 1
+    errors = done.stderr.split("error: ")[1:]
+    assert len(errors) == 3
+    for kind, option, name in (("gre", "NET_IPGRE", "a"), ("gretap", "NET_IPGRE", "b"), ("ipip", "NET_IPIP", "c")):
+        (error,) = [e for e in errors if f"offers no {kind} (CONFIG_{option})" in e]
+        line = next(n for n, text in enumerate(LAB.split("\n"), 1) if f'Tunnel("{name}"' in text)
+        assert f"which Tunnel '{name}' in netns n needs" in error and f"lab.py:{line}: " in error
+    assert sandbox.dump() == before
+    assert "no stacks" in sandbox.netdsl("list").stdout
+
+
+def test_many_that_need_it_are_counted(sandbox: Sandbox, lacking: list[str]) -> None:
+    """Of many resources that need the same the first are named and the others counted."""
+    if "ipip" not in lacking:
+        pytest.skip("this kernel has ipip")
+    done = sandbox.netdsl("plan", OVERLAY, "-p", "backend=ipip", "-p", "nodes=9", check=False)
+    assert done.stderr.count("error: ") == 1
+    assert "Tunnel 'pods' in netns n4 and 4 more need" in done.stderr
+
+
+def test_offline_nothing_is_asked(sandbox: Sandbox) -> None:
+    """`plan --offline` shows the plan whatever the kernel has."""
+    done = sandbox.netdsl("plan", "--offline", OVERLAY, "-p", "backend=ipip")
+    assert "tunnel pods" in done.stdout
+
+
+@pytest.mark.fullkernel
+def test_a_full_kernel_lacks_nothing(sandbox: Sandbox) -> None:
+    """On the full kernel every kind is offered, in all its forms."""
+    kinds = json.loads(sandbox.netdsl("kinds", "--json").stdout)["kinds"]
+    assert {kind["kind"]: kind["lacks"] for kind in kinds if kind["lacks"]} == {}
+    assert "not in this kernel" not in sandbox.netdsl("kinds").stdout
