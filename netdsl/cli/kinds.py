@@ -8,7 +8,7 @@ import click
 
 from netdsl.cli import render
 from netdsl.cli.complete import complete_kind
-from netdsl.cli.manual import COMPONENTS, component_page, manual
+from netdsl.cli.manual import COMPONENTS, component_page, listed, manual
 from netdsl.errors import UsageError, joined
 from netdsl.kernel.machine import Machine
 from netdsl.kinds import KINDS
@@ -43,8 +43,8 @@ def command(kind: str | None, markdown: bool, as_json: bool) -> int:
     component = next((cls for cls in COMPONENTS if cls.__name__.lower() == kind.lower()), None)
     if component is not None:
         if as_json:
-            arguments = listed(component)
-            render.print_json({"version": render.JSON_VERSION, "component": component.__name__, "arguments": arguments})
+            told = {"component": component.__name__, "arguments": listed(component)}
+            render.print_json({"version": render.JSON_VERSION, **told})
         else:
             click.echo(component_page(component), nl=False)
         return 0
