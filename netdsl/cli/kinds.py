@@ -43,8 +43,8 @@ def command(kind: str | None, markdown: bool, as_json: bool) -> int:
     component = next((cls for cls in COMPONENTS if cls.__name__.lower() == kind.lower()), None)
     if component is not None:
         if as_json:
-            told = {"component": component.__name__, "arguments": listed(component)}
-            render.print_json({"version": render.JSON_VERSION, **told})
+            page = {"component": component.__name__, "arguments": listed(component)}
+            render.print_json({"version": render.JSON_VERSION, **page})
         else:
             click.echo(component_page(component), nl=False)
         return 0
