@@ -113,7 +113,8 @@ def test_imports_stay_within_the_layers(file: str) -> None:
 @pytest.mark.parametrize(
     ("file", "text"),
     [
-        ("lang/x.py", "from netdsl.kinds.link import Link")("lang/x.py", "def f():\n    import netdsl.kernel.netlink"),
+        ("lang/x.py", "from netdsl.kinds.link import Link"),
+        ("lang/x.py", "def f():\n    import netdsl.kernel.netlink"),
         ("lang/x.py", "if TYPE_CHECKING:\n    from netdsl.engine.plan import make_plan"),
         ("kinds/x.py", "from netdsl import cli"),
         ("kinds/x.py", "from ..components import vxlan_peer"),
