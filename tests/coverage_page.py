@@ -1,0 +1,63 @@
+"""What is tried on a real kernel, kind by kind, as a page: `python tests/coverage_page.py > docs/coverage.md`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]  # run as a program, too
+
+from netdsl.kinds import KINDS
+from netdsl.kinds.link import Link
+from test_kinds_kernel import CASES, FIRST
+from test_properties_kernel import VALUES
+
+HEAD = """# What is tried on a real kernel
+
+Generated from the test cases with `python tests/coverage_page.py`; do not edit.
+
+Every property in this table is set, read back, changed, read back, and taken out again in a real kernel; its change is
+planned in place or as a replacement, as the second and third column say. The commands that `plan --commands` prints for
+the objects give the same kernel state. What is deleted or changed by hand is planned and put right. At the end `destroy`
+leaves the kernel as it was. The properties that all links have are tried on bridges, veth pairs and vxlan, and on the
+kinds that name them.
+
+"machine" is whatever kernel the tests run on; "full" is a complete Debian kernel (`python dev/fullkernel.py`), for kinds
+that not every kernel offers.
+
+| kind | kernel | changed in place | replaced | drift |
+|---|---|---|---|---:|
+"""
+
+
+def page() -> str:
+    """The page as Markdown."""
+    return HEAD + "".join(map(row, KINDS))
+
+
+def row(word: str) -> str:
+    """A kind's line of the table."""
+    cls, case = KINDS[word], CASES.get(word, {})
+    values = {*VALUES.get(word, ()), *case.get("values", ()), *case.get("fixed", ())}
+    own = [p for p in cls.properties.values() if p.name in values and not shared(word, p.name)]
+    kernels = [name for name, tried in (("machine", word in FIRST or case.get("machine")), ("full", case)) if tried]
+    if case.get("machine"):
+        kernels = ["machine"]
+    cells = [
+        f"[{cls.__name__}](kinds.md#{cls.__name__.lower()})",
+        ", ".join(kernels),
+        ", ".join(f"`{p.name}`" for p in own if not p.replace),
+        ", ".join(f"`{p.name}`" for p in own if p.replace),
+        str(len(case.get("drift", ()))) if case else "test_drift.py",
+    ]
+    return f"| {' | '.join(cells)} |\n"
+
+
+def shared(word: str, name: str) -> bool:
+    """Whether a property is that of every link, tried on the first kinds."""
+    cls = KINDS[word]
+    return cls.is_link and word not in ("bridge", "veth") and cls.properties[name] == Link.properties.get(name)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
