@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from netdsl.components.vxlan_peer import VxlanPeer
     from netdsl.kinds.address import Address
     from netdsl.kinds.bridge import Bridge
+    from netdsl.kinds.bridge_vlan import BridgeVlan
     from netdsl.kinds.dummy import Dummy
     from netdsl.kinds.fdb_entry import FdbEntry
     from netdsl.kinds.link import Link
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Address",
     "Bridge",
+    "BridgeVlan",
     "Component",
     "Dummy",
     "FdbEntry",
@@ -48,6 +50,7 @@ _HOMES = {
     "Overlay": "components.overlay",
     "OverlayNode": "components.overlay",
     "VxlanPeer": "components.vxlan_peer",
+    "BridgeVlan": "kinds.bridge_vlan",
     "FdbEntry": "kinds.fdb_entry",
     "VethEnd": "kinds.veth",
     "Component": "lang.component",

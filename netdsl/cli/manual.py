@@ -37,6 +37,8 @@ runs in), and [`opts=`](#opts).
 _ARGUMENT = re.compile(r"^(\w+)  +(.*)$", re.M)
 _WIDTH = 100
 _ADDRESSES = "declares an Address on the link for each"
+_VLANS = 'declares a tagged BridgeVlan on the port for each; "20-29" is a range'
+_PVID = "declares the untagged BridgeVlan of the port"
 
 
 class Row(NamedTuple):
@@ -64,6 +66,8 @@ def _reference(kinds: Sequence[type[Resource]]) -> Iterator[str]:
     yield "\n## Properties of all links\n"
     yield from _table([_row(Link, p) for p in Link.properties.values()])
     yield f"`addresses=[...]` {_ADDRESSES.replace('Address', '[Address](#address)')}.\n"
+    for word, doc in (("vlans=[...]", _VLANS), ("pvid=", _PVID)):
+        yield f"`{word}` {doc.replace('BridgeVlan', '[BridgeVlan](#bridgevlan)')}.\n"
     for cls in kinds:
         yield f"## {cls.__name__}\n"
         yield from _words(cls)
@@ -101,6 +105,8 @@ def _page(cls: type[Resource]) -> Iterator[str]:
         shared = [_row(Link, p) for p in Link.properties.values()]
         common = [row for row in shared if row.name not in {row.name for row in own}]
         common.append(Row("addresses", "list of address/prefix", doc=_ADDRESSES))
+        common.append(Row("vlans", "list of VLAN IDs and ranges", doc=_VLANS))
+        common.append(Row("pvid", "VLAN ID", doc=_PVID))
     width = max((len(row.name) for row in own + common), default=0)
     yield from _list(own, width)
     if common:

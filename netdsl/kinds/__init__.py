@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from netdsl.kinds.address import Address
 from netdsl.kinds.bridge import Bridge
+from netdsl.kinds.bridge_vlan import BridgeVlan
 from netdsl.kinds.dummy import Dummy
 from netdsl.kinds.fdb_entry import FdbEntry
 from netdsl.kinds.link import FALLBACK_LINKS, LINK_KINDS, Link
@@ -26,6 +27,7 @@ _ALL: tuple[type[Resource], ...] = (
     VethEnd,
     Vxlan,
     Tunnel,
+    BridgeVlan,
     Address,
     Neighbor,
     FdbEntry,

@@ -10,7 +10,7 @@ from netdsl.kinds.link_wire import IFF_UP, RTM_NEWLINK
 from netdsl.lang.item import Item, Relation, World
 from netdsl.lang.ops import Env, Op, Send
 from netdsl.lang.property import kind, prop
-from netdsl.lang.values import FLAG, FLAG32, clock, u16, u32
+from netdsl.lang.values import FLAG, FLAG32, clock, ethertype, u8, u16, u32
 
 PORTS_MOST = 1023
 """BR_MAX_PORTS less the one that the kernel keeps (find_portno)."""
@@ -46,6 +46,14 @@ class Bridge(Link):
     priority: int | None = prop(
         u16(), default=None, at="info", number=6, word="priority", kernel=32768, doc="STP bridge priority"
     )
+    vlan_filtering: bool | None = prop(
+        FLAG, default=None, at="info", number=7, word="vlan_filtering 0|1", kernel=False,
+        doc="tell VLANs apart: a frame goes only to ports in its VLAN; see BridgeVlan",
+    )  # fmt: skip
+    vlan_protocol: str | None = prop(
+        ethertype("802.1Q", "802.1ad"), default=None, at="info", number=8, word="vlan_protocol", kernel="802.1Q",
+        doc="which tags are told apart: those of customers, or of a provider around them",
+    )  # fmt: skip
     group_fwd_mask: int | None = prop(
         u16(), default=None, at="info", number=9, word="group_fwd_mask", kernel=0,
         doc="which reserved 01:80:c2:00:00:0x groups are forwarded, a bit each",
@@ -61,6 +69,53 @@ class Bridge(Link):
         u32(1), default=None, at="info", number=27, word="mcast_hash_max", kernel=4096, unit="entries",
         doc="size of the multicast group table; a power of two",
     )  # fmt: skip
+
+    mcast_router: int | None = prop(
+        u8(0, 2), default=None, at="info", number=22, word="mcast_router", kernel=1,
+        doc="whether multicast routers are behind it: 0 no, 1 learned, 2 always",
+    )  # fmt: skip
+    mcast_query_use_ifaddr: bool | None = prop(
+        FLAG, default=None, at="info", number=24, word="mcast_query_use_ifaddr 0|1", kernel=False,
+        doc="send queries from its own address instead of 0.0.0.0",
+    )  # fmt: skip
+    mcast_last_member_count: int | None = prop(
+        u32(), default=None, at="info", number=28, word="mcast_last_member_count", kernel=2, unit="queries",
+        doc="queries without an answer after which a group that somebody left is dropped",
+    )  # fmt: skip
+    mcast_startup_query_count: int | None = prop(
+        u32(), default=None, at="info", number=29, word="mcast_startup_query_count", kernel=2, unit="queries",
+        doc="queries that a querier starts with",
+    )  # fmt: skip
+    nf_call_iptables: bool | None = prop(
+        FLAG, default=None, at="info", number=36, word="nf_call_iptables 0|1", kernel=False,
+        doc="show bridged IPv4 packets to iptables (module br_netfilter)",
+    )  # fmt: skip
+    nf_call_ip6tables: bool | None = prop(
+        FLAG, default=None, at="info", number=37, word="nf_call_ip6tables 0|1", kernel=False,
+        doc="show bridged IPv6 packets to ip6tables",
+    )  # fmt: skip
+    nf_call_arptables: bool | None = prop(
+        FLAG, default=None, at="info", number=38, word="nf_call_arptables 0|1", kernel=False,
+        doc="show bridged ARP packets to arptables",
+    )  # fmt: skip
+    vlan_default_pvid: int | None = prop(
+        u16(0, 4094), default=None, at="info", number=39, word="vlan_default_pvid", kernel=1, flushes=("bridge-vlan",),
+        doc="VLAN that the kernel makes each new port, and the bridge, an untagged member of; 0: none",
+    )  # fmt: skip
+    vlan_stats_enabled: bool | None = prop(
+        FLAG, default=None, at="info", number=41, word="vlan_stats_enabled 0|1", kernel=False,
+        doc="count packets of each VLAN",
+    )  # fmt: skip
+    mcast_stats_enabled: bool | None = prop(
+        FLAG, default=None, at="info", number=42, word="mcast_stats_enabled 0|1", kernel=False,
+        doc="count IGMP and MLD packets",
+    )  # fmt: skip
+    mcast_igmp_version: int | None = prop(
+        u8(2, 3), default=None, at="info", number=43, word="mcast_igmp_version", kernel=2, doc="IGMP version of queries"
+    )
+    mcast_mld_version: int | None = prop(
+        u8(1, 2), default=None, at="info", number=44, word="mcast_mld_version", kernel=1, doc="MLD version of queries"
+    )
 
     @classmethod
     def finishes(cls, item: Item) -> bool:

@@ -59,6 +59,7 @@ class Link(Resource):
     )
     master: Link | None = prop(
         MASTER, default=None, at="link", number=10, word="master", kernel="", gone=Gone.RESET,
+        flushes=("bridge-vlan",),
         doc="bridge, bond or VRF that the link is a port of",
     )  # fmt: skip
     txqueuelen: int | None = prop(
@@ -106,6 +107,8 @@ class Link(Resource):
         doc="bridge port: no traffic to other isolated ports",
     )  # fmt: skip
     addresses: Sequence[str] = argument(default=())
+    vlans: Sequence[int | str] = argument(default=())
+    pvid: int | None = argument(default=None)
 
     _places: ClassVar[Mapping[str, tuple[Property, ...]]] = {}
 
@@ -142,7 +145,7 @@ class Link(Resource):
                 self.fault(f"{self.title}: addresses: {wrong}")
 
     def complete(self, declaration: Declaration) -> None:
-        """Derive the MAC and declare the addresses."""
+        """Derive the MAC and declare addresses and VLANs."""
         from netdsl.kinds.address import Address
 
         mine = self.__dict__
@@ -150,6 +153,10 @@ class Link(Resource):
             mine["mac"] = self._chosen_mac(declaration)
         for address in mine["addresses"]:
             Address(address, dev=self, netns=self.netns, opts=self.opts.inherited())
+        if mine["vlans"] != () or mine["pvid"] is not None:
+            from netdsl.kinds.bridge_vlan import declare_vlans
+
+            declare_vlans(self, mine["vlans"], mine["pvid"])
         port = [p.name for p in self.places()["port"] if mine[p.name] is not None]
         if port and getattr(mine["master"], "word", None) not in ("bridge", ""):
             self.fault(f"{self.title}: {port[0]} needs a Bridge as its master")
