@@ -152,12 +152,13 @@ class BridgeVlan(Resource):
 
 def declare_vlans(link: Link, vlans: Any, pvid: Any) -> None:
     """What the short forms on a link stand for: `vlans` tagged, `pvid` untagged whether it is among them or not."""
-    opts = link.opts.inherited()
+    opts, word = link.opts.inherited(), "vlans"
     try:
         vids = dict.fromkeys(_vids(vlans))
+        word = "pvid"
         access = None if pvid is None else _check_vid(pvid)
     except ValueError as wrong:
-        return link.fault(f"{link.title}: {'pvid' if isinstance(vlans, tuple) and not vlans else 'vlans'}: {wrong}")
+        return link.fault(f"{link.title}: {word}: {wrong}")
     if access is not None:
         vids[access] = None
     for vid in vids:
