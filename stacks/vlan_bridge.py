@@ -2,9 +2,9 @@
 
     v10-1 v10-2 v20-1 v20-2 --- br0 switch1 trunk --- trunk switch2 br0 --- v10-3 v20-3
 
-A container's port is an access port: what comes in belongs to its VLAN. The trunk carries both VLANs tagged, so that each
-reaches its third container behind the other switch. All addresses are in one network: nothing but the VLANs keeps
-the containers apart.
+A container's port is an access port: what comes in belongs to its VLAN. The trunk carries both VLANs tagged, so that
+each reaches its third container behind the other switch. All addresses are in one network: nothing but the VLANs
+keeps the containers apart.
 
     netdsl up stacks/vlan_bridge.py
     netdsl exec v10-1 -- ping 10.0.0.13

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]  # run as a program, too
+from test_kinds_kernel import CASES, FIRST
+from test_properties_kernel import VALUES
 
 from netdsl.kinds import KINDS
 from netdsl.kinds.link import Link
-from test_kinds_kernel import CASES, FIRST
-from test_properties_kernel import VALUES
 
 HEAD = """# What is tried on a real kernel
 
 Generated from the test cases with `python tests/coverage_page.py`; do not edit.
 
 Every property in this table is set, read back, changed, read back, and taken out again in a real kernel; its change is
-planned in place or as a replacement, as the second and third column say. The commands that `plan --commands` prints for
-the objects give the same kernel state. What is deleted or changed by hand is planned and put right. At the end `destroy`
-leaves the kernel as it was. The properties that all links have are tried on bridges, veth pairs and vxlan, and on the
-kinds that name them.
+planned in place or as a replacement, as the second and third column say. The commands that `plan --commands` prints
+for the objects give the same kernel state. What is deleted or changed by hand is planned and put right. At the end
+`destroy` leaves the kernel as it was. The properties that all links have are tried on bridges, veth pairs and vxlan,
+and on the kinds that name them.
 
-"machine" is whatever kernel the tests run on; "full" is a complete Debian kernel (`python dev/fullkernel.py`), for kinds
-that not every kernel offers.
+"machine" is whatever kernel the tests run on; "full" is a complete Debian kernel (`python dev/fullkernel.py`), for
+kinds and properties that not every kernel offers.
 
 | kind | kernel | changed in place | replaced | drift |
 |---|---|---|---|---:|

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import coverage_page
+
 from netdsl.kinds import KINDS
 
 PAGE = Path(__file__).parent.parent / "docs" / "coverage.md"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from netdsl import wire
 from netdsl.errors import Problem
 from netdsl.kinds.link import Link
-from netdsl.kinds.link_wire import IFF_UP, RTM_NEWLINK
+from netdsl.kinds.link_wire import IFF_UP, RTM_NEWLINK, link_probe
 from netdsl.lang.item import Item, Relation, World
-from netdsl.lang.ops import Env, Op, Send
+from netdsl.lang.ops import Env, Op, Probe, Send
 from netdsl.lang.property import kind, prop
 from netdsl.lang.values import FLAG, FLAG32, clock, ethertype, u8, u16, u32
 
@@ -116,6 +118,14 @@ class Bridge(Link):
     mcast_mld_version: int | None = prop(
         u8(1, 2), default=None, at="info", number=44, word="mcast_mld_version", kernel=1, doc="MLD version of queries"
     )
+
+    @classmethod
+    def probes(cls, props: Mapping[str, Any] | None) -> Sequence[Probe]:
+        """VLAN filtering, which some kernels leave out."""
+        if props is not None and "vlan_filtering" not in props:
+            return ()
+        packed = wire.attr(cls.properties["vlan_filtering"].number, b"\1")
+        return (link_probe("bridge", "CONFIG_BRIDGE_VLAN_FILTERING", packed, what="bridge VLAN filtering"),)
 
     @classmethod
     def finishes(cls, item: Item) -> bool:

@@ -20,11 +20,11 @@ def mark_op(
     return Send(kind, flags, wire.IFINFO.pack(0, 0, ifindex, 0, 0) + names)
 
 
-def link_probe(kernel: str, option: str, packed: bytes = b"") -> Probe:
-    """Whether there is a kind of link, or a kind with such data: an unknown one is refused before anything else."""
+def link_probe(kernel: str, option: str, packed: bytes = b"", what: str = "") -> Probe:
+    """Whether there is a kind of link, or (`what`) one with such data: the unknown is refused before anything else."""
     info = wire.attr(INFO_KIND, kernel.encode()) + (wire.nest(INFO_DATA, packed) if packed else b"")
     body = wire.IFINFO.pack(0, 0, 0, 0, 0) + wire.attr(IFLA_IFNAME, b"probe\0") + wire.nest(IFLA_LINKINFO, info)
-    return Probe(kernel, option, Send(RTM_NEWLINK, wire.F_CREATE | wire.F_EXCL, body))
+    return Probe(what or kernel, option, Send(RTM_NEWLINK, wire.F_CREATE | wire.F_EXCL, body))
 
 
 def port_info(packed: bytes) -> bytes:
