@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from netdsl.kinds.sysctl import Sysctl
     from netdsl.kinds.tunnel import Tunnel
     from netdsl.kinds.veth import Veth, VethEnd
+    from netdsl.kinds.vlan import Vlan
     from netdsl.kinds.vxlan import Vxlan
     from netdsl.lang.component import Component
     from netdsl.lang.item import Opts
@@ -41,6 +42,7 @@ __all__ = [
     "Tunnel",
     "Veth",
     "VethEnd",
+    "Vlan",
     "Vxlan",
     "VxlanPeer",
     "stack",

@@ -168,7 +168,8 @@ def _place(item: Item) -> str:
 
 
 def _steps(plan: Plan) -> tuple[list[Step], list[tuple[int, int]], list[tuple[int, int]]]:
-    """Steps, edges that must hold and edges that are preferred (a bridge comes up after its ports)."""
+    """Steps, edges that must hold and edges that are preferred: what comes up after what."""
+    # A bridge comes up after its ports, a VLAN after its lower device.
     steps: list[Step] = []
     made: dict[Key, int] = {}
     done: dict[Key, int] = {}
@@ -199,6 +200,10 @@ def _steps(plan: Plan) -> tuple[list[Step], list[tuple[int, int]], list[tuple[in
                 edges.append((made[key], index))
                 if effect is Gone.RESET and done[key] != made[key]:
                     soft.append((done[item_key], done[key]))
+                elif (
+                    effect is Gone.VANISH and done[item_key] != index
+                ):  # it cannot be up on a lower device that is down
+                    soft.append((done[key], done[item_key]))
             else:
                 edges.append((done[key], index))
         for urn in item.after:

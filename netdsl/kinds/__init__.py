@@ -15,6 +15,7 @@ from netdsl.kinds.route import Route
 from netdsl.kinds.sysctl import Sysctl
 from netdsl.kinds.tunnel import Tunnel
 from netdsl.kinds.veth import Veth, VethEnd
+from netdsl.kinds.vlan import Vlan
 from netdsl.kinds.vxlan import Vxlan
 from netdsl.lang.resource import Resource
 
@@ -28,6 +29,7 @@ _ALL: tuple[type[Resource], ...] = (
     Vxlan,
     Tunnel,
     BridgeVlan,
+    Vlan,
     Address,
     Neighbor,
     FdbEntry,

@@ -78,7 +78,7 @@ def _value(declared: Property, found: Mapping[int, bytes], info: dict[Any, Any],
     if payload is None and declared.number6:
         payload = place.get(declared.number6)
     if payload is None:
-        return "" if declared.type.link else declared.kernel if at == "late" else None
+        return "" if declared.type.link else declared.kernel if at == "late" else declared.type.absent
     return declared.type.unpack(payload)
 
 

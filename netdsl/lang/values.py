@@ -7,7 +7,7 @@ The normal form is what the kernel would show: integers, booleans, and strings f
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from struct import Struct
@@ -31,6 +31,7 @@ class ValueType:
     unpack  attribute payload -> normal form
     link    the value names a link of the same netns: packed as its ifindex
     spoken  what `ip` wants to read, where that is not the value itself
+    absent  what it means that the kernel shows no such attribute
     """
 
     name: str
@@ -39,6 +40,7 @@ class ValueType:
     unpack: Callable[[bytes], Value]
     link: bool = False
     spoken: Callable[[Any], Any] = lambda value: value
+    absent: Value = None
 
 
 def _no_pack(_value: Any) -> bytes:
@@ -164,6 +166,16 @@ def ethertype(*words: str) -> ValueType:
         return names.get(number, hex(number))
 
     return attrs.evolve(base, pack=lambda v: ETHERTYPES[v].to_bytes(2, "big"), unpack=unpack)
+def named(layout: str, numbers: Mapping[str, int]) -> ValueType:
+    """One of a few words, each with its number in the kernel; a number without a word is shown as it is."""
+    packer = Struct(layout)
+    words = {number: word for word, number in numbers.items()}
+
+    def unpack(payload: bytes) -> str:
+        number = packer.unpack_from(payload)[0]
+        return words.get(number, str(number))
+
+    return attrs.evolve(choice(*numbers, packed=lambda word: packer.pack(numbers[word])), unpack=unpack)
 
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")

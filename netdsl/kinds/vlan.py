@@ -1,0 +1,110 @@
+"""Vlan: a VLAN of a lower device (IEEE 802.1Q; net/8021q/vlan_netlink.c)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from struct import Struct
+from typing import Any
+
+from netdsl import wire
+from netdsl.kinds.link import Link
+from netdsl.lang.declaration import Declaration
+from netdsl.lang.ops import Env
+from netdsl.lang.property import DERIVED, kind, prop
+from netdsl.lang.values import BOOL, LINK_MAC, ValueType, named, reference, u16, u32
+
+IFLA_VLAN_FLAGS = 2
+PROTOCOLS = {"802.1Q": 0x8100, "802.1ad": 0x88A8}
+_FLAGS = Struct("=II")
+"""struct ifla_vlan_flags: the bits, and which of them are meant."""
+
+
+def _flag(bit: int) -> ValueType:
+    """One bit of IFLA_VLAN_FLAGS; all that are given go into one attribute."""
+    return ValueType(
+        "boolean",
+        BOOL.check,
+        lambda on: _FLAGS.pack(bit if on else 0, bit),
+        lambda payload: bool(_FLAGS.unpack(payload)[0] & bit),
+        absent=False,
+    )
+
+
+@kind
+class Vlan(Link):
+    """A VLAN of a lower device: what it sends leaves there with the tag, what comes in there with the tag is its own.
+
+    It has the lower device's MAC address unless `mac` is given, and its MTU as it is on creation unless `mtu` is.
+    """
+
+    word = "vlan"
+    phase = 21
+    finishes_up = True
+    requires = "CONFIG_VLAN_8021Q"
+
+    mtu: int | None = prop(
+        u32(68, 65535), default=None, at="link", number=4, word="mtu", unit="bytes",
+        doc="largest packet that the link takes, at most the lower device's; absent: the lower device's",
+    )  # fmt: skip
+    mac: str = prop(
+        LINK_MAC, default=DERIVED, at="link", number=1, word="address", flushes=("neighbor",),
+        doc="MAC address; the lower device's unless given",
+    )  # fmt: skip
+    dev: Link = prop(
+        reference("a link"), at="link", number=5, word="link", replace=True,
+        doc="lower device; it takes the VLAN along when it is deleted",
+    )  # fmt: skip
+    id: int = prop(u16(1, 4094), at="info", number=1, word="id", replace=True, doc="VLAN identifier")
+    protocol: str | None = prop(
+        named(">H", PROTOCOLS), default=None, at="info", number=5, word="protocol", kernel="802.1Q", replace=True,
+        doc="the tag's EtherType: 802.1Q, or 802.1ad for the outer tag of two",
+    )  # fmt: skip
+    reorder_hdr: bool | None = prop(
+        _flag(1), default=None, at="info", number=2, word="reorder_hdr", kernel=True,
+        doc="show packets without the tag, as if the link were a plain one",
+    )  # fmt: skip
+    gvrp: bool | None = prop(
+        _flag(2), default=None, at="info", number=2, word="gvrp", kernel=False, doc="announce the VLAN with GVRP"
+    )
+    loose_binding: bool | None = prop(
+        _flag(4), default=None, at="info", number=2, word="loose_binding", kernel=False,
+        doc="do not go up and down with the lower device",
+    )  # fmt: skip
+    mvrp: bool | None = prop(
+        _flag(8), default=None, at="info", number=2, word="mvrp", kernel=False, doc="announce the VLAN with MVRP"
+    )
+    bridge_binding: bool | None = prop(
+        _flag(16), default=None, at="info", number=2, word="bridge_binding", kernel=False,
+        doc="have a carrier only while a port of the bridge below that is in the VLAN has one",
+    )  # fmt: skip
+
+    def complete(self, declaration: Declaration) -> None:
+        """Check it against its lower device."""
+        super().complete(declaration)
+        below = self.dev
+        if self.mtu is not None and below.mtu is not None and self.mtu > below.mtu:
+            self.fault(f"{self.title}: mtu {self.mtu} is more than the {below.mtu} of its lower device {below.name!r}")
+        if self.up is not None and below.up is (not self.up) and not self.loose_binding:
+            state = "up" if self.up else "down"
+            self.fault(
+                f"{self.title} is to be {state}, but goes up and down with {below.name!r}",
+                "Set up= alike on both, or loose_binding=True here.",
+            )
+        if self.bridge_binding and below.word not in ("bridge", ""):
+            self.fault(f"{self.title}: bridge_binding needs a Bridge as its dev")
+
+    def _chosen_mac(self, declaration: Declaration) -> str | None:
+        below: str | None = self.dev.mac
+        return below if below and not self.opts.adopt else super()._chosen_mac(declaration)
+
+    @classmethod
+    def pack(cls, at: str, props: Mapping[str, Any], netns: str, env: Env) -> bytes:
+        """The attributes of one place; the flags in one attribute."""
+        if at != "info":
+            return super().pack(at, props, netns, env)
+        flags = {p.name: p for p in cls.places()[at] if p.number == IFLA_VLAN_FLAGS}
+        packed = super().pack(at, {k: v for k, v in props.items() if k not in flags}, netns, env)
+        given = [_FLAGS.unpack(p.type.pack(props[name])) for name, p in flags.items() if props.get(name) is not None]
+        if not given:
+            return packed
+        return packed + wire.attr(IFLA_VLAN_FLAGS, _FLAGS.pack(sum(v for v, _ in given), sum(m for _, m in given)))

@@ -1,0 +1,60 @@
+"""Mistakes in declarations of links that stand on others or carry them: one clear error, and nothing touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from test_bad_input import Quiet, marked, stack_file, the_error
+
+from sandbox import Sandbox
+
+pytestmark = pytest.mark.kernel  # the quiet sandbox is not found by name
+
+MISTAKES = {
+    "vlan 4095": (
+        'Vlan("v", dev=Bridge("br0"), id=4095)  # here',
+        ["Vlan 'v': id must be between 1 and 4094, not 4095"],
+    ),
+    "vlan 0": ('Vlan("v", dev=Bridge("br0"), id=0)  # here', ["Vlan 'v': id must be between 1 and 4094, not 0"]),
+    "vlan on nothing": ('Vlan("v", id=5)  # here', ["Vlan 'v': dev= is required: lower device"]),
+    "vlan protocol": (
+        'Vlan("v", dev=Bridge("br0"), id=5, protocol="802.1q")  # here',
+        ["Vlan 'v': protocol must be one of 802.1Q, 802.1ad, not '802.1q'"],
+    ),
+    "vlan mtu": (
+        'Vlan("v", dev=Bridge("br0", mtu=1400), id=5, mtu=1500)  # here',
+        ["Vlan 'v': mtu 1500 is more than the 1400 of its lower device 'br0'"],
+    ),
+    "vlan on a link that is down": (
+        'Vlan("v", dev=Bridge("br0", up=False), id=5)  # here',
+        ["Vlan 'v' is to be up, but goes up and down with 'br0'", "loose_binding=True"],
+    ),
+    "vlan that is to stay down": (
+        'Vlan("v", dev=Bridge("br0"), id=5, up=False)  # here',
+        ["Vlan 'v' is to be down, but goes up and down with 'br0'"],
+    ),
+    "bridge_binding without a bridge": (
+        'Vlan("v", dev=Vxlan("x", vni=1), id=5, bridge_binding=True)  # here',
+        ["Vlan 'v': bridge_binding needs a Bridge as its dev"],
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quiet]:
+    """One sandbox for all tests; it must stay as it was before."""
+    with Sandbox(tmp_path_factory.mktemp("quiet") / "state") as sandbox:
+        yield Quiet(sandbox, sandbox.dump())
+
+
+@pytest.mark.parametrize(("body", "words"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_told_at_its_line(quiet: Quiet, tmp_path: Path, body: str, words: Sequence[str]) -> None:
+    """plan and up end with exit code 1 and one error at the user's line that says why, and touch nothing."""
+    path = stack_file(tmp_path, body)
+    for command in (["plan", path.name], ["up", path.name, "--yes"]):
+        said = the_error(quiet.sandbox.netdsl(*command, check=False, cwd=tmp_path))
+        assert said.removeprefix("error: ").partition(": ")[0] in marked(path)
+        assert [word for word in words if word not in said] == []
+    assert quiet.untouched()
