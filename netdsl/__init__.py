@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from netdsl.kinds.tunnel import Tunnel
     from netdsl.kinds.veth import Veth, VethEnd
     from netdsl.kinds.vlan import Vlan
+    from netdsl.kinds.vrf import Vrf
     from netdsl.kinds.vxlan import Vxlan
     from netdsl.lang.component import Component
     from netdsl.lang.item import Opts
@@ -43,6 +44,7 @@ __all__ = [
     "Veth",
     "VethEnd",
     "Vlan",
+    "Vrf",
     "Vxlan",
     "VxlanPeer",
     "stack",

@@ -39,6 +39,12 @@ MISTAKES = {
         'Vlan("v", dev=Vxlan("x", vni=1), id=5, bridge_binding=True)  # here',
         ["Vlan 'v': bridge_binding needs a Bridge as its dev"],
     ),
+    "vrf table": ('Vrf("red", table=0)  # here', ["Vrf 'red': table must be between 1 and 4294967295, not 0"]),
+    "vrf mtu": ('Vrf("red", table=1, mtu=68)  # here', ["Vrf 'red': mtu must be between 1280 and 65575, not 68"]),
+    "master that has no ports": (
+        'Bridge("br0", master=Vxlan("v", vni=1))  # here',
+        ["Bridge 'br0': master must be a Bridge, a Bond or a Vrf, not <Vxlan 'v'>"],
+    ),
 }
 
 

@@ -12,10 +12,11 @@ from netdsl.lang.resource import Resource
 def cascade(changes: list[Change]) -> None:
     """Turn changes whose objects fall with others into replacements, or set right what they would lose."""
     gone = [c for c in changes if c.have is not None and c.action in (Action.DELETE, Action.REPLACE)]
-    flushing = [c for c in changes if c.action is Action.UPDATE and _flushed(c)]
-    if not gone and not flushing:
+    updates = [c for c in changes if c.action is Action.UPDATE]
+    if not gone and not updates:
         return
     index = _Index(changes)
+    flushing = [c for c in updates if index.flushed(c)]
     for change in flushing:
         index.flush(change)
     index.spread(gone)
@@ -59,11 +60,6 @@ def falls_silently(change: Change, lost: dict[Key, Change]) -> bool:
     return False
 
 
-def _flushed(change: Change) -> set[str]:
-    properties = change.item.kind.properties
-    return {word for name in change.diffs if name in properties for word in properties[name].flushes}
-
-
 class _Index:
     """Who needs whom, backwards."""
 
@@ -71,6 +67,7 @@ class _Index:
         self._siblings: dict[tuple[str, str], list[Change]] = {}
         self.users: dict[Key, list[tuple[Change, Gone, str]]] = {}
         self.watchers: dict[str, list[Change]] = {}
+        self._masters = {(c.record or c.item).key: c.item.kind for c in changes if c.item.kind.joining_flushes}
         plain = Resource.falls_with.__func__  # type: ignore[attr-defined]  # a classmethod's function
         for change in changes:
             item = change.item
@@ -83,9 +80,20 @@ class _Index:
             if item.kind.falls_with.__func__ is not plain:  # type: ignore[attr-defined]
                 self.watchers.setdefault(item.netns, []).append(change)
 
+    def flushed(self, change: Change) -> set[str]:
+        """Kinds whose objects on a link the kernel drops with a change of its properties, its master among them."""
+        item, properties = change.item, change.item.kind.properties
+        words = {word for name in change.diffs if name in properties for word in properties[name].flushes}
+        for prop, gone in item.kind.references if self._masters else ():
+            if gone is Gone.RESET and prop in change.diffs:
+                for name in change.diffs[prop]:
+                    master = self._masters.get(("link", item.netns, name))
+                    words.update(master.joining_flushes if master else ())
+        return words
+
     def flush(self, change: Change) -> None:
         """Objects on a link that a change of one of its properties drops."""
-        words = _flushed(change)
+        words = self.flushed(change)
         for user, _, _ in self.users.get(change.item.key, ()):
             if user.item.kind.word in words and user.have is not None and user.action in (Action.SAME, Action.UPDATE):
                 user.action, user.resent = Action.UPDATE, True
@@ -105,6 +113,7 @@ class _Index:
                         user.action = Action.UPDATE
                         user.diffs[prop] = ("", user.item.props[prop])
                         user.reason = f"{item.title} is replaced"
+                        self.flush(user)
                 elif user.action in (Action.SAME, Action.UPDATE):
                     user.action, user.falls = Action.REPLACE, item.title
                     user.reason = f"it goes with {item.title}"

@@ -16,6 +16,7 @@ from netdsl.kinds.sysctl import Sysctl
 from netdsl.kinds.tunnel import Tunnel
 from netdsl.kinds.veth import Veth, VethEnd
 from netdsl.kinds.vlan import Vlan
+from netdsl.kinds.vrf import Vrf
 from netdsl.kinds.vxlan import Vxlan
 from netdsl.lang.resource import Resource
 
@@ -30,6 +31,7 @@ _ALL: tuple[type[Resource], ...] = (
     Tunnel,
     BridgeVlan,
     Vlan,
+    Vrf,
     Address,
     Neighbor,
     FdbEntry,

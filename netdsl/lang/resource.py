@@ -51,6 +51,8 @@ class Resource:
     """The dumps that show objects of this kind."""
     preexisting: ClassVar[bool] = False
     """The kernel always has the object: creating sets it, deleting restores it, and finding it is no conflict."""
+    joining_flushes: ClassVar[tuple[str, ...]] = ()
+    """Kinds whose objects on a link the kernel drops when the link becomes, or stops being, a port of this one."""
     check_name: ClassVar[Any] = staticmethod(naming.check_text)
 
     if not TYPE_CHECKING:
