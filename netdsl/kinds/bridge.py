@@ -12,7 +12,7 @@ from netdsl.kinds.link_wire import IFF_UP, RTM_NEWLINK, link_probe
 from netdsl.lang.item import Item, Relation, World
 from netdsl.lang.ops import Env, Op, Probe, Send
 from netdsl.lang.property import kind, prop
-from netdsl.lang.values import FLAG, FLAG32, clock, ethertype, u8, u16, u32
+from netdsl.lang.values import ETHERTYPES, FLAG, FLAG32, clock, named, u8, u16, u32
 
 PORTS_MOST = 1023
 """BR_MAX_PORTS less the one that the kernel keeps (find_portno)."""
@@ -53,7 +53,7 @@ class Bridge(Link):
         doc="tell VLANs apart: a frame goes only to ports in its VLAN; see BridgeVlan",
     )  # fmt: skip
     vlan_protocol: str | None = prop(
-        ethertype("802.1Q", "802.1ad"), default=None, at="info", number=8, word="vlan_protocol", kernel="802.1Q",
+        named(">H", ETHERTYPES), default=None, at="info", number=8, word="vlan_protocol", kernel="802.1Q",
         doc="which tags are told apart: those of customers, or of a provider around them",
     )  # fmt: skip
     group_fwd_mask: int | None = prop(

@@ -11,10 +11,9 @@ from netdsl.kinds.link import Link
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.ops import Env
 from netdsl.lang.property import DERIVED, kind, prop
-from netdsl.lang.values import BOOL, LINK_MAC, ValueType, named, reference, u16, u32
+from netdsl.lang.values import BOOL, ETHERTYPES, LINK_MAC, ValueType, named, reference, u16, u32
 
 IFLA_VLAN_FLAGS = 2
-PROTOCOLS = {"802.1Q": 0x8100, "802.1ad": 0x88A8}
 _FLAGS = Struct("=II")
 """struct ifla_vlan_flags: the bits, and which of them are meant."""
 
@@ -56,7 +55,7 @@ class Vlan(Link):
     )  # fmt: skip
     id: int = prop(u16(1, 4094), at="info", number=1, word="id", replace=True, doc="VLAN identifier")
     protocol: str | None = prop(
-        named(">H", PROTOCOLS), default=None, at="info", number=5, word="protocol", kernel="802.1Q", replace=True,
+        named(">H", ETHERTYPES), default=None, at="info", number=5, word="protocol", kernel="802.1Q", replace=True,
         doc="the tag's EtherType: 802.1Q, or 802.1ad for the outer tag of two",
     )  # fmt: skip
     reorder_hdr: bool | None = prop(

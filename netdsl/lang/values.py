@@ -156,16 +156,6 @@ ETHERTYPES = {"802.1Q": 0x8100, "802.1ad": 0x88A8}
 """VLAN protocols as `ip` calls them (linux/if_ether.h)."""
 
 
-def ethertype(*words: str) -> ValueType:
-    """One of ETHERTYPES by name, two bytes in network order."""
-    base = choice(*words)
-    names = {ETHERTYPES[word]: word for word in words}
-
-    def unpack(payload: bytes) -> str:
-        number = int.from_bytes(payload[:2], "big")
-        return names.get(number, hex(number))
-
-    return attrs.evolve(base, pack=lambda v: ETHERTYPES[v].to_bytes(2, "big"), unpack=unpack)
 def named(layout: str, numbers: Mapping[str, int]) -> ValueType:
     """One of a few words, each with its number in the kernel; a number without a word is shown as it is."""
     packer = Struct(layout)
