@@ -12,6 +12,7 @@ from netdsl.engine.observe import Observation
 from netdsl.errors import ConflictError, Problem
 from netdsl.lang import naming
 from netdsl.lang.item import Gone, Have, Item, Key
+from netdsl.lang.property import Property
 
 
 def make_plan(stack: str, wanted: Sequence[Item], recorded: Iterable[Item], seen: Observation) -> Plan:
@@ -182,11 +183,16 @@ def _diff(change: Change) -> None:
                     change.diffs[name] = (have.props.get(name), back)
     if change.diffs:
         change.action = Action.UPDATE
-        forcing = [name for name in change.diffs if name in properties and properties[name].replace]
+        forcing = [name for name in change.diffs if name in properties and _anew(properties[name], have, item)]
         if forcing and not change.adopts:
             change.action, change.reason = Action.REPLACE, f"{forcing[0]} cannot change in place"
         elif forcing:
             change.action, change.reason = Action.REPLACE, f"adopted, but {forcing[0]} cannot change in place"
+
+
+def _anew(changed: Property, have: Have, item: Item) -> bool:
+    """Whether the kernel cannot bring a property to its new value in place."""
+    return changed.replace or (changed.anew is not None and changed.anew(have.props, item.props))
 
 
 def _drop(look: _Look, record: Item) -> Change:

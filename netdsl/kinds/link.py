@@ -196,7 +196,7 @@ class Link(Resource):
         packed = b""
         for declared in cls.places()[at]:
             value = props.get(declared.name)
-            if value is None:
+            if value is None or (declared.type.presence and not value):
                 continue
             number = declared.number
             if declared.type.link:

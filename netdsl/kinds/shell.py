@@ -24,15 +24,22 @@ def inside(netns: str, command: str) -> str:
 def option(word: str, value: Any) -> str:
     """One option with a space in front.
 
-    A word "[no]x" is a flag, "x 0|1" takes a digit, another boolean on or off. Without a word there is no option.
+    A word "[no]x" is a flag, "[x]" one that can only be given, "x 0|1" takes a digit, another boolean on or off.
+    Without a word there is no option.
 
     >>> option("[no]learning", False), option("stp_state 0|1", True), option("hairpin", True), option("mtu", 1400)
     (' nolearning', ' stp_state 1', ' hairpin on', ' mtu 1400')
+    >>> option("[gbp]", True), option("[gbp]", False), option("srcport", ("1", "2"))
+    (' gbp', '', ' srcport 1 2')
     """
     if not word:
         return ""
     if word.startswith("[no]"):
         return f" {'' if value else 'no'}{word[4:]}"
+    if word.startswith("["):
+        return f" {word[1:-1]}" if value else ""
+    if isinstance(value, tuple):
+        return "".join([f" {word}", *(f" {quote(str(part))}" for part in value)])
     if word.endswith(" 0|1"):
         return f" {word[:-4]} {int(value)}"
     if isinstance(value, bool):

@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from netdsl.errors import joined
 from netdsl.kinds.link import Link
 from netdsl.lang.declaration import Declaration
+from netdsl.lang.item import Item
+from netdsl.lang.ops import Env
 from netdsl.lang.property import kind, prop
-from netdsl.lang.values import FLAG, IP, be16, is_v6, reference, u8, u32
+from netdsl.lang.values import (
+    FLAG,
+    PRESENCE,
+    be16,
+    be32,
+    is_v6,
+    multicast_ip,
+    numbered,
+    port_range,
+    reference,
+    u8,
+    u32,
+    unicast_ip,
+)
 from netdsl.lang.values import tos as tos_byte
 
 VNI_MOST = 2**24 - 1
+VNI = "VXLAN network identifier; required unless external"
+SHOWN_IF_SET = attrs.evolve(PRESENCE, pack=FLAG.pack)
+END_POINTS = ("local", "remote", "mcast_group")
+
+
+def other_family(have: Mapping[str, Any], want: Mapping[str, Any]) -> bool:
+    """Whether the end points change from one address family to the other; without any the kernel assumes IPv4."""
+    old, new = ({is_v6(props[word]) for word in END_POINTS if props.get(word)} or {False} for props in (have, want))
+    return old != new
 
 
 @kind
@@ -25,21 +55,35 @@ class Vxlan(Link):
         u32(68, 65535), default=None, at="link", number=4, word="mtu", unit="bytes",
         doc="largest packet that the link takes; absent: what the lower device leaves",
     )  # fmt: skip
-    vni: int = prop(u32(0, VNI_MOST), at="info", number=1, word="id", replace=True, doc="VXLAN network identifier")
+    vni: int | None = prop(u32(0, VNI_MOST), default=None, at="info", number=1, word="id", replace=True, doc=VNI)
+    # Before learning: `ip` turns that off where it reads external.
+    external: bool | None = prop(
+        FLAG, default=None, at="info", number=25, word="[no]external", kernel=False, replace=True,
+        doc="routes and filters say VNI and remote for each packet; without learning, unless that is given",
+    )  # fmt: skip
     remote: str | None = prop(
-        IP, default=None, at="info", number=2, number6=16, word="remote",
-        doc="where frames to unknown addresses go; a unicast address",
+        unicast_ip("; a group is mcast_group="), default=None, at="info", number=2, number6=16, word="remote",
+        anew=other_family, doc="where frames to unknown addresses go: to one vtep",
+    )  # fmt: skip
+    mcast_group: str | None = prop(
+        multicast_ip("; a single vtep is remote="), default=None, at="info", number=2, number6=16, word="group",
+        anew=other_family, doc="where frames to unknown addresses go: to all vteps of a multicast group; needs dev",
     )  # fmt: skip
     dev: Link | None = prop(
         reference("a link"), default=None, at="info", number=3, word="dev",
         doc="lower device; it decides the MTU and takes the vtep along when it is deleted",
     )  # fmt: skip
     local: str | None = prop(
-        IP, default=None, at="info", number=4, number6=17, word="local", doc="source address of the outer packets"
-    )
+        unicast_ip(), default=None, at="info", number=4, number6=17, word="local", anew=other_family,
+        doc="source address of the outer packets",
+    )  # fmt: skip
     ttl: int | None = prop(
         u8(), default=None, at="info", number=5, word="ttl", unit="hops", kernel=0,
         doc="TTL of the outer packets; 0: default",
+    )  # fmt: skip
+    ttl_inherit: bool | None = prop(
+        PRESENCE, default=None, at="info", number=28, word="[ttl inherit]", kernel=False, replace=True,
+        doc="take the TTL of the inner packet",
     )  # fmt: skip
     tos: int | None = prop(
         tos_byte(), default=None, at="info", number=6, word="tos", kernel=0, doc="TOS of the outer packets; 1: inherit"
@@ -52,6 +96,14 @@ class Vxlan(Link):
         u32(), default=None, at="info", number=8, word="ageing", unit="seconds", kernel=300,
         doc="how long a learned entry is kept",
     )  # fmt: skip
+    df: str | None = prop(
+        numbered("unset", "set", "inherit"), default=None, at="info", number=29, word="df", kernel="unset",
+        doc="the bit Don't Fragment of outer IPv4 packets",
+    )  # fmt: skip
+    label: int | None = prop(
+        be32(0, 2**20 - 1), default=None, at="info", number=26, word="flowlabel", kernel=0,
+        doc="flow label of outer IPv6 packets",
+    )  # fmt: skip
     limit: int | None = prop(
         u32(), default=None, at="info", number=9, word="maxaddress", unit="entries", kernel=0, replace=True,
         doc="most entries in the fdb; 0: no limit",
@@ -60,13 +112,81 @@ class Vxlan(Link):
         be16(1), default=None, at="info", number=15, word="dstport", kernel=8472, replace=True,
         doc="UDP destination port; without it the kernel takes 8472 (IANA's is 4789)",
     )  # fmt: skip
+    port_range: str | None = prop(
+        port_range(), default=None, at="info", number=10, word="srcport", kernel="0-0", replace=True,
+        doc="UDP source ports that flows are spread over; 0-0: those of the sysctl ip_local_port_range",
+    )  # fmt: skip
     udp_csum: bool | None = prop(
         FLAG, default=None, at="info", number=18, word="[no]udpcsum", kernel=True, replace=True,
         doc="checksum in the outer UDP header over IPv4",
     )  # fmt: skip
+    udp_zero_csum6_tx: bool | None = prop(
+        FLAG, default=None, at="info", number=19, word="[no]udp6zerocsumtx", kernel=False, replace=True,
+        doc="send no checksum in the outer UDP header over IPv6",
+    )  # fmt: skip
+    udp_zero_csum6_rx: bool | None = prop(
+        FLAG, default=None, at="info", number=20, word="[no]udp6zerocsumrx", kernel=False, replace=True,
+        doc="accept outer UDP packets without checksum over IPv6",
+    )  # fmt: skip
+    proxy: bool | None = prop(
+        FLAG, default=None, at="info", number=11, word="[no]proxy", kernel=False, replace=True,
+        doc="answer ARP and ND from the neighbours that are known",
+    )  # fmt: skip
+    rsc: bool | None = prop(
+        FLAG, default=None, at="info", number=12, word="[no]rsc", kernel=False, replace=True,
+        doc="route short circuit: send what is for a router straight to the neighbour's vtep",
+    )  # fmt: skip
+    l2miss: bool | None = prop(
+        FLAG, default=None, at="info", number=13, word="[no]l2miss", kernel=False, replace=True,
+        doc="tell user space of unknown MAC addresses",
+    )  # fmt: skip
+    l3miss: bool | None = prop(
+        FLAG, default=None, at="info", number=14, word="[no]l3miss", kernel=False, replace=True,
+        doc="tell user space of unknown IP addresses",
+    )  # fmt: skip
+    gbp: bool | None = prop(
+        PRESENCE, default=None, at="info", number=23, word="[gbp]", kernel=False, replace=True,
+        doc="group based policy: carry the packet's mark in the VXLAN header",
+    )  # fmt: skip
+    vnifilter: bool | None = prop(
+        SHOWN_IF_SET, default=None, at="info", number=30, word="[no]vnifilter", kernel=False, replace=True,
+        doc="with external: accept only the VNIs of a list (`bridge vni`)",
+    )  # fmt: skip
 
     def complete(self, declaration: Declaration) -> None:
-        """Both end points are of one address family."""
+        """Check what goes together; with `external` learning is off, as `ip` has it."""
+        mine = self.__dict__
+        if self.external and self.learning is None:
+            mine["learning"] = False
         super().complete(declaration)
-        if self.local and self.remote and is_v6(self.local) != is_v6(self.remote):
-            self.fault(f"{self.title}: local {self.local} and remote {self.remote} are of different address families")
+        if self.vni is None and not self.external:
+            self.fault(f"{self.title}: vni= is required: {VNI}")
+        elif self.vni is not None and self.external:
+            self.fault(f"{self.title}: vni {self.vni} means nothing with external: each packet brings its own")
+        if self.vnifilter and not self.external:
+            self.fault(f"{self.title}: vnifilter needs external=True")
+        if self.ttl and self.ttl_inherit:
+            self.fault(f"{self.title}: ttl {self.ttl} and ttl_inherit exclude each other")
+        self._check_addresses()
+
+    def _check_addresses(self) -> None:
+        """All end points are of one address family, and what goes with it."""
+        if self.remote and self.mcast_group:
+            self.fault(f"{self.title}: remote {self.remote} and mcast_group {self.mcast_group} exclude each other")
+        elif self.mcast_group and self.dev is None:
+            self.fault(f"{self.title}: mcast_group {self.mcast_group} needs dev=, the link to join it on")
+        given = [(word, self.__dict__[word]) for word in END_POINTS if self.__dict__[word]]
+        for word, address in given[1:]:
+            first, other = given[0]
+            if is_v6(address) != is_v6(other):
+                self.fault(f"{self.title}: {first} {other} and {word} {address} are of different address families")
+                return
+        if self.label and not any(is_v6(address) for _, address in given):
+            self.fault(f"{self.title}: label {self.label} is for IPv6: it needs an IPv6 {joined(END_POINTS, 'or')}")
+
+    @classmethod
+    def commands(cls, action: str, item: Item, changed: Mapping[str, Any], env: Env) -> Sequence[str]:
+        """`ip link`, which takes a group only together with its link."""
+        if action == "update" and changed.get("mcast_group"):
+            changed = {"dev": item.props["dev"], **changed}
+        return super().commands(action, item, changed, env)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, dataclass_transform
 
 import attrs
@@ -28,6 +29,7 @@ class Property:
     word         what `ip` calls it
     kernel       the value that the kernel gives it on creation (None: it depends)
     replace      a change needs a new object
+    anew         whether going from these properties (have) to those (want) needs a new object, where only some do
     flushes      kinds whose objects on this link the kernel drops when it changes
     gone         what happens to this object when the one that the property refers to is deleted
     resend       on a change of any property of the same place this one has to be sent again
@@ -44,6 +46,7 @@ class Property:
     word: str = ""
     kernel: Any = None
     replace: bool = False
+    anew: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] | None = None
     flushes: tuple[str, ...] = ()
     gone: Gone = Gone.VANISH
     resend: bool = False
@@ -65,6 +68,7 @@ def prop(
     word: str = "",
     kernel: Any = None,
     replace: bool = False,
+    anew: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] | None = None,
     flushes: tuple[str, ...] = (),
     gone: Gone = Gone.VANISH,
     resend: bool = False,

@@ -32,6 +32,8 @@ class ValueType:
     link    the value names a link of the same netns: packed as its ifindex
     spoken  what `ip` wants to read, where that is not the value itself
     absent  what it means that the kernel shows no such attribute
+    spoken  what `ip` wants to read, where that is not the value itself; several words are a tuple
+    presence  the attribute stands for True by being there, for False by being absent (NLA_FLAG)
     """
 
     name: str
@@ -41,6 +43,30 @@ class ValueType:
     link: bool = False
     spoken: Callable[[Any], Any] = lambda value: value
     absent: Value = None
+    presence: bool = False
+
+
+_PORTS = Struct(">HH")
+
+
+def port_range() -> ValueType:
+    """A range of ports "LOW-HIGH", two times two bytes in network order; "0-0" leaves the choice to the kernel."""
+
+    def check(value: Any) -> str:
+        low, _, high = value.partition("-") if isinstance(value, str) else ("", "", "")
+        if not (low.isascii() and low.isdigit() and high.isascii() and high.isdigit()):
+            raise ValueError(f'must be a range of ports like "32768-60999", not {_shown(value)}')
+        if int(low) > int(high) or int(high) > 65535 or (int(low) == 0 and int(high) > 0):
+            raise ValueError(f"must go from a lower port to a higher one within 1..65535, not {value}")
+        return f"{int(low)}-{int(high)}"
+
+    return ValueType(
+        "range of ports",
+        check,
+        lambda v: _PORTS.pack(*map(int, v.split("-"))),
+        lambda p: "{}-{}".format(*_PORTS.unpack_from(p)),
+        spoken=lambda v: tuple(v.split("-")),
+    )
 
 
 def _no_pack(_value: Any) -> bytes:
@@ -77,6 +103,11 @@ def u16(low: int = 0, high: int = 65535) -> ValueType:
 def be16(low: int = 0, high: int = 65535) -> ValueType:
     """Two bytes in network order."""
     return _integer(">H", low, high, f"integer {low}..{high}")
+
+
+def be32(low: int = 0, high: int = 2**32 - 1) -> ValueType:
+    """Four bytes in network order."""
+    return _integer(">I", low, high, f"integer {low}..{high}")
 
 
 def u32(low: int = 0, high: int = 2**32 - 1) -> ValueType:
@@ -123,6 +154,9 @@ FLAG = ValueType("boolean", _check_bool, lambda v: b"\1" if v else b"\0", lambda
 FLAG32 = ValueType("boolean", _check_bool, lambda v: wire.U32.pack(bool(v)), lambda p: wire.U32.unpack(p)[0] != 0)
 """A boolean in four bytes."""
 
+PRESENCE = ValueType("boolean", _check_bool, lambda v: b"", lambda p: not p or p[0] != 0, presence=True)
+"""A boolean that is True when its attribute is there; some drivers show it as a byte all the same."""
+
 BOOL = ValueType("boolean", _check_bool, _no_pack, _no_unpack)
 """A boolean that a kind encodes by itself (a bit in a header)."""
 
@@ -166,6 +200,15 @@ def named(layout: str, numbers: Mapping[str, int]) -> ValueType:
         return words.get(number, str(number))
 
     return attrs.evolve(choice(*numbers, packed=lambda word: packer.pack(numbers[word])), unpack=unpack)
+
+
+def numbered(*words: str) -> ValueType:
+    """One of a few words, whose position is its number in one byte."""
+
+    def unpack(payload: bytes) -> str:
+        return words[payload[0]] if payload[0] < len(words) else str(payload[0])
+
+    return attrs.evolve(choice(*words), pack=lambda v: bytes([words.index(v)]), unpack=unpack)
 
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -231,6 +274,36 @@ def unpack_ip(payload: bytes) -> str:
 
 
 IP = ValueType("IP address", check_ip, pack_ip, unpack_ip)
+
+
+def is_multicast(address: str) -> bool:
+    """Whether an IP address in normal form stands for a group."""
+    packed = pack_ip(address)
+    return packed[0] == 0xFF if len(packed) == 16 else packed[0] >> 4 == 0xE
+
+
+def _some_ip(name: str, multicast: bool, instead: str) -> ValueType:
+    def check(value: Any) -> str:
+        address = check_ip(value)
+        if is_multicast(address) != multicast:
+            raise ValueError(f"must be a {name}, not {address}{instead}")
+        return address
+
+    def unpack(payload: bytes) -> str | None:
+        address = unpack_ip(payload)
+        return address if is_multicast(address) == multicast else None
+
+    return ValueType(name, check, pack_ip, unpack)
+
+
+def unicast_ip(instead: str = "") -> ValueType:
+    """An IP address of one host; `instead` says in an error where a group belongs. A group is read as None."""
+    return _some_ip("unicast IP address", False, instead)
+
+
+def multicast_ip(instead: str = "") -> ValueType:
+    """An IP address of a group; `instead` says in an error where a host belongs. A host is read as None."""
+    return _some_ip("multicast IP address", True, instead)
 
 
 @lru_cache(maxsize=65536)

@@ -1,0 +1,52 @@
+"""The end points of a vxlan against the kernel: every change from one form to another."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+
+from labs import plan_of
+from sandbox import Sandbox
+
+PROGRAM = """
+from netdsl import *
+
+FORMS = {
+    "none": {},
+    "local": {"local": "10.0.0.1"},
+    "remote": {"remote": "10.0.0.2"},
+    "group": {"mcast_group": "239.1.1.1"},
+    "local6": {"local": "fd00::1"},
+    "both6": {"local": "fd00::1", "remote": "fd00::2"},
+    "remote6": {"remote": "fd00::3"},
+    "group6": {"mcast_group": "ff05::1"},
+}
+
+
+@stack
+def turns(step: int):
+    with Netns("n"):
+        lower = Bridge("lower", addresses=["10.0.0.1/24", "fd00::1/64"])
+        pairs = [(a, b) for a in FORMS for b in FORMS if a != b]
+        for number, pair in enumerate(pairs):
+            Vxlan(f"{pair[0]}-{pair[1]}", vni=number, dev=lower, port=4000 + number, **FORMS[pair[step]])
+"""
+FORMS = ["none", "local", "remote", "group", "local6", "both6", "remote6", "group6"]
+
+
+@pytest.mark.kernel
+def test_end_points_turn_into_each_other(sandbox: Sandbox, tmp_path: Path) -> None:
+    """From each form of end points to each other one: `up` does it, in place where the address family stays, and the
+    plan after it is empty."""
+    path = tmp_path / "turns.py"
+    path.write_text(PROGRAM)
+    sandbox.netdsl("up", str(path), "--yes", "-p", "step=0")
+    assert plan_of(sandbox, "turns") == []
+    actions = {c["name"]: c["action"] for c in plan_of(sandbox, "turns", "-p", "step=1") if c["kind"] == "vxlan"}
+    for old, new in permutations(FORMS, 2):
+        same = old.endswith("6") == new.endswith("6") or (new == "none")
+        assert actions.get(f"{old}-{new}", "update") == ("update" if same else "replace"), (old, new)
+    sandbox.netdsl("up", str(path), "--yes", "-p", "step=1")
+    assert plan_of(sandbox, "turns") == []
