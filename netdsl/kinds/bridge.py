@@ -8,11 +8,11 @@ from typing import Any
 from netdsl import wire
 from netdsl.errors import Problem
 from netdsl.kinds.link import Link
-from netdsl.kinds.link_wire import IFF_UP, RTM_NEWLINK, link_probe
+from netdsl.kinds.link_wire import ETHERTYPES, IFF_UP, RTM_NEWLINK, link_probe
 from netdsl.lang.item import Item, Relation, World
 from netdsl.lang.ops import Env, Op, Probe, Send
 from netdsl.lang.property import kind, prop
-from netdsl.lang.values import ETHERTYPES, FLAG, FLAG32, clock, named, u8, u16, u32
+from netdsl.lang.values import FLAG, FLAG32, clock, named, u8, u16, u32
 
 PORTS_MOST = 1023
 """BR_MAX_PORTS less the one that the kernel keeps (find_portno)."""

@@ -77,8 +77,6 @@ def _value(declared: Property, found: Mapping[int, bytes], info: dict[Any, Any],
     payload = place.get(declared.number)
     if payload is None and declared.number6:
         payload = place.get(declared.number6)
-    if payload is None and declared.type.presence:
-        return False
     if payload is None:
         return "" if declared.type.link else declared.kernel if at == "late" else declared.type.absent
     return declared.type.unpack(payload)

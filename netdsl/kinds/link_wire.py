@@ -10,6 +10,8 @@ IFLA_IFNAME, IFLA_LINKINFO, IFLA_NET_NS_FD = 3, 18, 28
 IFLA_PROP_LIST, IFLA_ALT_IFNAME = 52, 53
 INFO_KIND, INFO_DATA, INFO_SLAVE_KIND, INFO_SLAVE_DATA = 1, 2, 4, 5
 IFF_UP = 1
+ETHERTYPES = {"802.1Q": 0x8100, "802.1ad": 0x88A8}
+"""VLAN protocols as `ip` calls them (linux/if_ether.h)."""
 
 
 def mark_op(

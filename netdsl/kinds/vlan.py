@@ -8,10 +8,11 @@ from typing import Any
 
 from netdsl import wire
 from netdsl.kinds.link import Link
+from netdsl.kinds.link_wire import ETHERTYPES
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.ops import Env
 from netdsl.lang.property import DERIVED, kind, prop
-from netdsl.lang.values import BOOL, ETHERTYPES, LINK_MAC, ValueType, named, reference, u16, u32
+from netdsl.lang.values import BOOL, LINK_MAC, ValueType, named, reference, u16, u32
 
 IFLA_VLAN_FLAGS = 2
 _FLAGS = Struct("=II")

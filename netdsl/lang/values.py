@@ -30,10 +30,9 @@ class ValueType:
     pack    normal form -> attribute payload
     unpack  attribute payload -> normal form
     link    the value names a link of the same netns: packed as its ifindex
-    spoken  what `ip` wants to read, where that is not the value itself
     absent  what it means that the kernel shows no such attribute
     spoken  what `ip` wants to read, where that is not the value itself; several words are a tuple
-    presence  the attribute stands for True by being there, for False by being absent (NLA_FLAG)
+    presence  the attribute stands for True by being there (NLA_FLAG)
     """
 
     name: str
@@ -115,11 +114,6 @@ def u32(low: int = 0, high: int = 2**32 - 1) -> ValueType:
     return _integer("=I", low, high, f"integer {low}..{high}")
 
 
-def be32(low: int = 0, high: int = 2**32 - 1) -> ValueType:
-    """Four bytes in network order."""
-    return _integer(">I", low, high, f"integer {low}..{high}")
-
-
 def bit16(mask: int) -> ValueType:
     """A boolean in a bit of two bytes in network order, which a kind packs together with the others."""
     return ValueType("boolean", _check_bool, _no_pack, lambda p: bool(int.from_bytes(p[:2], "big") & mask))
@@ -154,7 +148,7 @@ FLAG = ValueType("boolean", _check_bool, lambda v: b"\1" if v else b"\0", lambda
 FLAG32 = ValueType("boolean", _check_bool, lambda v: wire.U32.pack(bool(v)), lambda p: wire.U32.unpack(p)[0] != 0)
 """A boolean in four bytes."""
 
-PRESENCE = ValueType("boolean", _check_bool, lambda v: b"", lambda p: not p or p[0] != 0, presence=True)
+PRESENCE = ValueType("boolean", _check_bool, lambda v: b"", lambda p: not p or p[0] != 0, absent=False, presence=True)
 """A boolean that is True when its attribute is there; some drivers show it as a byte all the same."""
 
 BOOL = ValueType("boolean", _check_bool, _no_pack, _no_unpack)
@@ -184,10 +178,6 @@ def choice(*words: str, packed: Callable[[Any], bytes] = _no_pack) -> ValueType:
         raise ValueError(f"must be one of {', '.join(words)}, not {_shown(value)}")
 
     return ValueType(" | ".join(words), check, packed, _no_unpack)
-
-
-ETHERTYPES = {"802.1Q": 0x8100, "802.1ad": 0x88A8}
-"""VLAN protocols as `ip` calls them (linux/if_ether.h)."""
 
 
 def named(layout: str, numbers: Mapping[str, int]) -> ValueType:
