@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from netdsl.kinds.neighbor import Neighbor
     from netdsl.kinds.netns import Netns
     from netdsl.kinds.route import Route
+    from netdsl.kinds.rule import Rule
     from netdsl.kinds.sysctl import Sysctl
     from netdsl.kinds.tunnel import Tunnel
     from netdsl.kinds.veth import Veth, VethEnd
@@ -39,6 +40,7 @@ __all__ = [
     "Overlay",
     "OverlayNode",
     "Route",
+    "Rule",
     "Sysctl",
     "Tunnel",
     "Veth",

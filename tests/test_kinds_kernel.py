@@ -83,10 +83,11 @@ def test_commands_give_the_same_state(make_sandbox: Callable[[], Sandbox], tmp_p
     changes = plan_of(by_hand, "--adopt", path)
     assert {(c["action"], c["adopts"]) for c in changes} == {("same", True)}, changes
     made = unowned(ours.dump())
-    by_hand.netdsl("up", "--adopt", path, "--yes")
-    by_hand.run(["sh", "-e"], input=by_hand.netdsl("plan", "--commands", path, "-p", "step=1").stdout)
+    changed = make_sandbox()
+    changed.netdsl("up", path, "--yes")
+    changed.run(["sh", "-e"], input=changed.netdsl("plan", "--commands", path, "-p", "step=1").stdout)
     ours.netdsl("up", path, "--yes", "-p", "step=1")
-    assert unowned(by_hand.dump()) == unowned(ours.dump()) != made
+    assert unowned(changed.dump()) == unowned(ours.dump()) != made
 
 
 @each

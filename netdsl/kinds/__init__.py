@@ -12,6 +12,7 @@ from netdsl.kinds.link_dump import LINKS
 from netdsl.kinds.neighbor import Neighbor
 from netdsl.kinds.netns import Netns
 from netdsl.kinds.route import Route
+from netdsl.kinds.rule import Rule
 from netdsl.kinds.sysctl import Sysctl
 from netdsl.kinds.tunnel import Tunnel
 from netdsl.kinds.veth import Veth, VethEnd
@@ -36,6 +37,7 @@ _ALL: tuple[type[Resource], ...] = (
     Neighbor,
     FdbEntry,
     Route,
+    Rule,
 )
 
 KINDS: dict[str, type[Resource]] = {cls.word: cls for cls in _ALL}

@@ -1,4 +1,4 @@
-"""Mistakes in tunnels and overlays: one clear error each, at the user's line, and nothing touched."""
+"""Mistakes in tunnels, overlays and rules: one clear error each, at the user's line, and nothing touched."""
 
 from __future__ import annotations
 
@@ -89,6 +89,20 @@ MISTAKES: dict[str, tuple[str, Sequence[str]]] = {
     "host-gw of two families": (
         two("host-gw", x="fd00:1::/64"),
         ["Overlay 'pods': host-gw needs one address family; 10.0.0.1/24 with fd00:1::/64 has two"],
+    ),
+    "rule of two families": (
+        'Rule("r", priority=7, src="10.0.0.0/8", dst="fd00::/8")  # here',
+        ["Rule 'r': dst fd00::/8 is not of the address family inet"],
+    ),
+    "port without protocol": ('Rule("r", priority=7, dport=80)  # here', ["dport needs ipproto", "6 is TCP"]),
+    "mask without mark": ('Rule("r", priority=7, fwmask=15)  # here', ["Rule 'r': fwmask needs fwmark"]),
+    "table without lookup": (
+        'Rule("r", priority=7, action="blackhole", table=10)  # here',
+        ["Rule 'r': table is for lookup; the action is blackhole"],
+    ),
+    "rules twice": (
+        'Rule("a", priority=7, table=10)\nRule("b", priority=7, table=10)  # here',
+        ["Rule 'b' and Rule 'a' are one kernel object"],
     ),
     "one netns twice": (
         ETH0 + 'n = OverlayNode(eth0, "10.1.0.0/24")\nm = OverlayNode(eth0, "10.2.0.0/24")\n'
