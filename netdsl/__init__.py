@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from netdsl.kinds.vlan import Vlan
     from netdsl.kinds.vrf import Vrf
     from netdsl.kinds.vxlan import Vxlan
+    from netdsl.kinds.vxlan_vni import VxlanVni
     from netdsl.lang.component import Component
     from netdsl.lang.item import Opts
     from netdsl.lang.stack import stack
@@ -49,6 +50,7 @@ __all__ = [
     "Vrf",
     "Vxlan",
     "VxlanPeer",
+    "VxlanVni",
     "stack",
 ]
 
@@ -59,6 +61,7 @@ _HOMES = {
     "BridgeVlan": "kinds.bridge_vlan",
     "FdbEntry": "kinds.fdb_entry",
     "VethEnd": "kinds.veth",
+    "VxlanVni": "kinds.vxlan_vni",
     "Component": "lang.component",
     "Opts": "lang.item",
     "stack": "lang.stack",

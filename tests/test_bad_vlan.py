@@ -39,7 +39,7 @@ MISTAKES = {
     ),
     "range the wrong way": (
         BRIDGE + 'Vxlan("v", vni=7, master=br0, vlans=["20-10"])  # here',
-        ["Vxlan 'v': vlans: a range goes from the lower VLAN ID to the higher, not 20-10"],
+        ["Vxlan 'v': vlans: a range goes from the lower number to the higher, not 20-10"],
     ),
     "no list": (
         BRIDGE + 'Vxlan("v", vni=7, master=br0, vlans="10")  # here',

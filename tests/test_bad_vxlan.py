@@ -20,6 +20,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quiet]:
         yield Quiet(sandbox, sandbox.dump())
 
 
+FILTER = 'v = Vxlan("v", external=True, vnifilter=True)\n'
 MISTAKES = {
     "no vni": ('Vxlan("v")  # here', ["Vxlan 'v': vni= is required: VXLAN network identifier"]),
     "vni and external": ('Vxlan("v", vni=7, external=True)  # here', ["vni 7 means nothing with external"]),
@@ -62,6 +63,27 @@ MISTAKES = {
         'Vxlan("v", vni=7, port_range=2000)  # here',
         ["Vxlan 'v': port_range must be a range of ports like \"32768-60999\", not 2000"],
     ),
+    "VNI too high": (
+        FILTER + "VxlanVni(2**24, dev=v)  # here",
+        ["VxlanVni: a VNI must be between 1 and 16777215, not 16777216"],
+    ),
+    "no VNI": (
+        'Vxlan("v", external=True, vnifilter=True, vnis=["a"])  # here',
+        ["Vxlan 'v': vnis: a VNI must be a whole number, not 'a'"],
+    ),
+    "VNIs without a filter": (
+        'Vxlan("v", external=True, vnis=[7])  # here',
+        ["VxlanVni '7': Vxlan 'v' has no filter of VNIs", "Give it external=True, vnifilter=True"],
+    ),
+    "VNI with a group and no dev": (
+        FILTER + 'VxlanVni(7, dev=v, mcast_group="239.1.1.1")  # here',
+        ["VxlanVni '7': mcast_group 239.1.1.1 needs dev= at Vxlan 'v'"],
+    ),
+    "VNI with two destinations": (
+        FILTER + 'VxlanVni(7, dev=v, remote="192.0.2.1", mcast_group="239.1.1.1")  # here',
+        ["VxlanVni '7': remote 192.0.2.1 and mcast_group 239.1.1.1 exclude each other"],
+    ),
+    "VNI on a bridge": ('VxlanVni(7, dev=Bridge("br0"))  # here', ["VxlanVni '7': dev must be a Vxlan"]),
     "no such df": ('Vxlan("v", vni=7, df="on")  # here', ["df must be one of unset, set, inherit, not 'on'"]),
 }
 

@@ -10,7 +10,7 @@ import pytest
 api = pytest.importorskip("mypy.api")
 
 PROGRAM = """\
-from netdsl import Bridge, Netns, Opts, Veth, VethEnd, Vxlan, stack
+from netdsl import Bridge, Neighbor, Netns, Opts, Veth, VethEnd, Vxlan, stack
 
 
 @stack
@@ -20,7 +20,7 @@ def lab(n: int = 1) -> dict[str, str]:
     v = Vxlan("v", vni=1, dev=br, netns=ns)
     Bridge("br1", colour="red")  # error: Unexpected keyword argument "colour"
     Vxlan("w", vni="seven")  # error: Argument "vni" to "Vxlan" has incompatible type "str"
-    Vxlan("x")  # error: Missing named argument "vni"
+    Neighbor("10.0.0.2", dev=br)  # error: Missing named argument "lladdr"
     Veth("y", peer="z")  # error: Argument "peer" to "Veth" has incompatible type "str"
     Bridge()  # error: Missing positional argument "name"
     m: int = v.mac  # error: Incompatible types in assignment

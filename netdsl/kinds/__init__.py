@@ -19,6 +19,7 @@ from netdsl.kinds.veth import Veth, VethEnd
 from netdsl.kinds.vlan import Vlan
 from netdsl.kinds.vrf import Vrf
 from netdsl.kinds.vxlan import Vxlan
+from netdsl.kinds.vxlan_vni import VxlanVni
 from netdsl.lang.resource import Resource
 
 _ALL: tuple[type[Resource], ...] = (
@@ -33,6 +34,7 @@ _ALL: tuple[type[Resource], ...] = (
     BridgeVlan,
     Vlan,
     Vrf,
+    VxlanVni,
     Address,
     Neighbor,
     FdbEntry,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from struct import Struct
 from typing import Any
 
 from netdsl import wire
 from netdsl.kinds.link import Link
 from netdsl.kinds.link_dump import IFLA_EXT_MASK
+from netdsl.kinds.ranges import expand
 from netdsl.kinds.shell import netns_option
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.dump import Dump, Scope
@@ -32,7 +32,6 @@ KERNEL_DEFAULT_PVID = 1
 _FLAGS = Struct("=H")
 _VLAN = Struct("=HH")
 """struct bridge_vlan_info: flags, vid."""
-_RANGE = re.compile(r"([0-9]+)-([0-9]+)", re.ASCII)
 
 
 def _check_vid(name: Any) -> str:
@@ -154,7 +153,7 @@ def declare_vlans(link: Link, vlans: Any, pvid: Any) -> None:
     """What the short forms on a link stand for: `vlans` tagged, `pvid` untagged whether it is among them or not."""
     opts, word = link.opts.inherited(), "vlans"
     try:
-        vids = dict.fromkeys(_vids(vlans))
+        vids = dict.fromkeys(expand(vlans, _check_vid, "VLAN IDs"))
         word = "pvid"
         access = None if pvid is None else _check_vid(pvid)
     except ValueError as wrong:
@@ -164,21 +163,6 @@ def declare_vlans(link: Link, vlans: Any, pvid: Any) -> None:
     for vid in vids:
         BridgeVlan(vid, dev=link, pvid=vid == access, untagged=vid == access, netns=link.netns, opts=opts)
     return None
-
-
-def _vids(vlans: Any) -> Iterator[str]:
-    """The VLAN IDs of a list of numbers and ranges."""
-    if isinstance(vlans, str) or not isinstance(vlans, Sequence):
-        raise ValueError(f'must be a list of VLAN IDs and ranges like "20-29", not {vlans!r}')
-    for part in vlans:
-        ends = _RANGE.fullmatch(part) if isinstance(part, str) else None
-        if ends is None:
-            yield _check_vid(part)
-            continue
-        first, last = (int(_check_vid(end)) for end in ends.groups())
-        if first > last:
-            raise ValueError(f"a range goes from the lower VLAN ID to the higher, not {part}")
-        yield from map(str, range(first, last + 1))
 
 
 def _body(scope: Scope) -> bytes | None:

@@ -12,7 +12,7 @@ from netdsl.kinds.link import Link
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.item import Item
 from netdsl.lang.ops import Env
-from netdsl.lang.property import kind, prop
+from netdsl.lang.property import argument, kind, prop
 from netdsl.lang.values import (
     FLAG,
     PRESENCE,
@@ -46,6 +46,7 @@ class Vxlan(Link):
     """A VXLAN tunnel end point.
 
     With `dev` the kernel derives the MTU from the lower device (less 50 bytes, 70 over IPv6) unless `mtu` is given.
+    With `external` and `vnifilter`, `vnis=[10, "20-29"]` declares a VxlanVni for each.
     """
 
     word = "vxlan"
@@ -150,8 +151,9 @@ class Vxlan(Link):
     )  # fmt: skip
     vnifilter: bool | None = prop(
         SHOWN_IF_SET, default=None, at="info", number=30, word="[no]vnifilter", kernel=False, replace=True,
-        doc="with external: accept only the VNIs of a list (`bridge vni`)",
+        doc="with external: accept only the VNIs of a list, each a VxlanVni",
     )  # fmt: skip
+    vnis: Sequence[int | str] = argument(default=())
 
     def complete(self, declaration: Declaration) -> None:
         """Check what goes together; with `external` learning is off, as `ip` has it."""
@@ -168,6 +170,10 @@ class Vxlan(Link):
         if self.ttl and self.ttl_inherit:
             self.fault(f"{self.title}: ttl {self.ttl} and ttl_inherit exclude each other")
         self._check_addresses()
+        if self.vnis != ():
+            from netdsl.kinds.vxlan_vni import declare_vnis
+
+            declare_vnis(self, self.vnis)
 
     def _check_addresses(self) -> None:
         """All end points are of one address family, and what goes with it."""
