@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from netdsl.kinds.dummy import Dummy
     from netdsl.kinds.fdb_entry import FdbEntry
     from netdsl.kinds.link import Link
+    from netdsl.kinds.macvlan import Macvlan
     from netdsl.kinds.neighbor import Neighbor
     from netdsl.kinds.netns import Netns
     from netdsl.kinds.route import Route
@@ -35,6 +36,7 @@ __all__ = [
     "Dummy",
     "FdbEntry",
     "Link",
+    "Macvlan",
     "Neighbor",
     "Netns",
     "Opts",

@@ -39,6 +39,26 @@ MISTAKES = {
         'Vlan("v", dev=Vxlan("x", vni=1), id=5, bridge_binding=True)  # here',
         ["Vlan 'v': bridge_binding needs a Bridge as its dev"],
     ),
+    "mtu above the lower device's": (
+        'Macvlan("m", dev=Bridge("br0", mtu=1400), mtu=1500)  # here',
+        ["Macvlan 'm': mtu 1500 is more than the 1400 of its lower device 'br0'"],
+    ),
+    "macvlan mode": (
+        'Macvlan("m", dev=Bridge("br0"), mode="switch")  # here',
+        ["Macvlan 'm': mode must be one of private, vepa, bridge, passthru, source, not 'switch'"],
+    ),
+    "mac of a passthru macvlan": (
+        'Macvlan("m", dev=Bridge("br0"), mode="passthru", mac="02:00:00:00:00:01")  # here',
+        ["Macvlan 'm': in the mode passthru it has the MAC address of 'br0': mac cannot be set"],
+    ),
+    "sources in another mode": (
+        'Macvlan("m", dev=Bridge("br0"), sources=["02:00:00:00:00:01"])  # here',
+        ["Macvlan 'm': sources is for the mode source only"],
+    ),
+    "macvlan on a macvlan": (
+        'm = Macvlan("m", dev=Bridge("br0"))\nMacvlan("n", dev=m)  # here',
+        ["Macvlan 'n': dev 'm' is a Macvlan itself: name the device below that one"],
+    ),
     "vrf table": ('Vrf("red", table=0)  # here', ["Vrf 'red': table must be between 1 and 4294967295, not 0"]),
     "vrf mtu": ('Vrf("red", table=1, mtu=68)  # here', ["Vrf 'red': mtu must be between 1280 and 65575, not 68"]),
     "master that has no ports": (

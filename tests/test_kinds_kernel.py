@@ -63,7 +63,10 @@ def test_every_property(sandbox: Sandbox, tmp_path: Path, word: str) -> None:
     for change in plan_of(sandbox, "every", "-p", "step=1"):
         properties = KINDS[change["kind"]].properties
         if change["diff"] and not change["falls_with"] and change["kind"] == word:
-            forced = any(properties[name].replace for name in change["diff"])
+            have, want = ({name: d.get(side) for name, d in change["diff"].items()} for side in ("have", "want"))
+            forced = any(
+                p.replace or (p.anew is not None and p.anew(have, want)) for p in map(properties.get, change["diff"])
+            )
             assert change["action"] == ("replace" if forced else "update"), change
     for arguments in (["-p", "step=1"], ["-p", "without=true"]):
         sandbox.netdsl("up", path, "--yes", *arguments)

@@ -49,6 +49,7 @@ IMPORTS_BY_NAME = {"__init__.py", "cli/__init__.py"}
 
 NO_KINDS = {"__init__.py", "link_dump.py", "link_wire.py", "lower.py", "shell.py"}
 NO_KINDS = {"__init__.py", "link_dump.py", "ranges.py", "shell.py"}
+NO_KINDS = {"__init__.py", "link_dump.py", "upper.py", "shell.py"}
 """Files in kinds/ that hold no kind."""
 
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))

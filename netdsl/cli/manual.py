@@ -137,7 +137,15 @@ def _row(cls: type[Resource], p: Property) -> Row:
     default = "" if p.default is None else str(p.default)
     kernel = "" if default or p.kernel is None else str(p.kernel)
     identity = cls.identity("", "", {name: f"<{name}>" for name in cls.properties})
-    change = "another object" if f"<{p.name}>" in identity else "replaces" if p.replace else ""
+    change = (
+        "another object"
+        if f"<{p.name}>" in identity
+        else "replaces"
+        if p.replace is True
+        else "may replace"
+        if p.replace
+        else ""
+    )
     return Row(p.name, kind, p.required, default, kernel, p.word, change, p.doc)
 
 

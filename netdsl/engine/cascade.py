@@ -95,7 +95,9 @@ class _Index:
         """Objects on a link that a change of one of its properties drops."""
         words = self.flushed(change)
         for user, _, _ in self.users.get(change.item.key, ()):
-            if user.item.kind.word in words and user.have is not None and user.action in (Action.SAME, Action.UPDATE):
+            if user.item.kind.word not in words or user.item.kind.keeps(user.item, change.diffs):
+                continue
+            if user.have is not None and user.action in (Action.SAME, Action.UPDATE):
                 user.action, user.resent = Action.UPDATE, True
                 user.reason = f"the kernel drops it when {change.item.title} changes {', '.join(change.diffs)}"
 

@@ -56,6 +56,9 @@ def observe(target: Target, items: Iterable[Item], kinds: Mapping[str, type[Reso
             netns_interest[item.key] = set(item.props)
         else:
             known.update(item.props)
+        for need in item.needs if item.kind.is_link else ():
+            if need.key[0] == "link" and need.key[1] not in interest:  # its name is what shows it: look at its links
+                interest[need.key[1]] = {}
     existing = target.netns_names()
     names = sorted(netns for netns in wanted_netns | set(interest) if not netns or netns in existing)
     target.open(names)

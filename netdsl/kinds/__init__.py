@@ -9,6 +9,7 @@ from netdsl.kinds.dummy import Dummy
 from netdsl.kinds.fdb_entry import FdbEntry
 from netdsl.kinds.link import FALLBACK_LINKS, LINK_KINDS, Link
 from netdsl.kinds.link_dump import LINKS
+from netdsl.kinds.macvlan import Macvlan
 from netdsl.kinds.neighbor import Neighbor
 from netdsl.kinds.netns import Netns
 from netdsl.kinds.route import Route
@@ -35,6 +36,7 @@ _ALL: tuple[type[Resource], ...] = (
     Vlan,
     Vrf,
     VxlanVni,
+    Macvlan,
     Address,
     Neighbor,
     FdbEntry,

@@ -46,7 +46,7 @@ class Link(Resource):
     check_name = staticmethod(naming.check_ifname)
 
     mtu: int | None = prop(
-        u32(68, 65535), default=None, at="link", number=4, word="mtu", unit="bytes", kernel=1500,
+        u32(68, 65535), default=None, at="link", number=4, word="mtu", unit="bytes", kernel=1500, flushes=("ipvlan",),
         doc="largest packet that the link takes, without its link-layer header",
     )  # fmt: skip
     mac: str = prop(
@@ -236,6 +236,8 @@ class Link(Resource):
     """What IFLA_INFO_KIND says, where that is not `word`."""
     kernels: ClassVar[tuple[str, ...]] = ()
     """What it says, where one kind here is several to the kernel."""
+    spans: ClassVar[bool] = False
+    """Tied to another link that may be in another netns (IFLA_LINK, IFLA_LINK_NETNSID)."""
     finishes_up: ClassVar[bool] = False
     """Brought up only when its ports are up: a live bridge floods each port that comes up with the others' chatter."""
 

@@ -51,7 +51,7 @@ def read_link(buffer: bytes, start: int, end: int, scope: Scope) -> None:
             props[declared.name] = _value(declared, found, info, flags)
         if word in LINK_KINDS:
             LINK_KINDS[word].read(word, props, _nested(info, INFO_DATA))
-        if word == "veth":
+        if LINK_KINDS.get(word, Link).spans:
             props["iflink"] = wire.U32.unpack(found.get(IFLA_LINK, _NONE))[0]
             props["link_nsid"] = _S32.unpack(found.get(IFLA_LINK_NETNSID, _MINUS))[0]
     cls = LINK_KINDS.get(word)

@@ -91,6 +91,7 @@ class Veth(Link):
     """A veth pair: this link and the VethEnd given as `peer=`, which may be in another netns."""
 
     word = "veth"
+    spans = True
 
     peer: VethEnd = prop(PEER, doc="the other end", replace=True)
 

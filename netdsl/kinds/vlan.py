@@ -7,12 +7,12 @@ from struct import Struct
 from typing import Any
 
 from netdsl import wire
-from netdsl.kinds.link import Link
 from netdsl.kinds.link_wire import ETHERTYPES
+from netdsl.kinds.upper import UpperLink
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.ops import Env
 from netdsl.lang.property import DERIVED, kind, prop
-from netdsl.lang.values import BOOL, LINK_MAC, ValueType, named, reference, u16, u32
+from netdsl.lang.values import BOOL, LINK_MAC, ValueType, named, u16
 
 IFLA_VLAN_FLAGS = 2
 _FLAGS = Struct("=II")
@@ -31,28 +31,19 @@ def _flag(bit: int) -> ValueType:
 
 
 @kind
-class Vlan(Link):
+class Vlan(UpperLink):
     """A VLAN of a lower device: what it sends leaves there with the tag, what comes in there with the tag is its own.
 
     It has the lower device's MAC address unless `mac` is given, and its MTU as it is on creation unless `mtu` is.
     """
 
     word = "vlan"
-    phase = 21
     finishes_up = True
     requires = "CONFIG_VLAN_8021Q"
 
-    mtu: int | None = prop(
-        u32(68, 65535), default=None, at="link", number=4, word="mtu", unit="bytes",
-        doc="largest packet that the link takes, at most the lower device's; absent: the lower device's",
-    )  # fmt: skip
     mac: str = prop(
         LINK_MAC, default=DERIVED, at="link", number=1, word="address", flushes=("neighbor",),
         doc="MAC address; the lower device's unless given",
-    )  # fmt: skip
-    dev: Link = prop(
-        reference("a link"), at="link", number=5, word="link", replace=True,
-        doc="lower device; it takes the VLAN along when it is deleted",
     )  # fmt: skip
     id: int = prop(u16(1, 4094), at="info", number=1, word="id", replace=True, doc="VLAN identifier")
     protocol: str | None = prop(
@@ -79,11 +70,9 @@ class Vlan(Link):
     )  # fmt: skip
 
     def complete(self, declaration: Declaration) -> None:
-        """Check it against its lower device."""
+        """Check it against its lower device, with which it goes up and down."""
         super().complete(declaration)
         below = self.dev
-        if self.mtu is not None and below.mtu is not None and self.mtu > below.mtu:
-            self.fault(f"{self.title}: mtu {self.mtu} is more than the {below.mtu} of its lower device {below.name!r}")
         if self.up is not None and below.up is (not self.up) and not self.loose_binding:
             state = "up" if self.up else "down"
             self.fault(

@@ -53,7 +53,7 @@ class Vxlan(Link):
     phase = 21
 
     mtu: int | None = prop(
-        u32(68, 65535), default=None, at="link", number=4, word="mtu", unit="bytes",
+        u32(68, 65535), default=None, at="link", number=4, word="mtu", unit="bytes", flushes=("ipvlan",),
         doc="largest packet that the link takes; absent: what the lower device leaves",
     )  # fmt: skip
     vni: int | None = prop(u32(0, VNI_MOST), default=None, at="info", number=1, word="id", replace=True, doc=VNI)

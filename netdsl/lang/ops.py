@@ -83,5 +83,8 @@ class Env(Protocol):
     def netns_fd(self, netns: str) -> int:
         """An open descriptor of a netns; valid until the batch is sent."""
 
+    def nsid(self, netns: str, other: str) -> int:
+        """The id by which a netns knows another one, given if it has none."""
+
     def item(self, key: Key) -> Item:
         """The planned (else the recorded) item of a kernel identity."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import attrs
@@ -252,6 +252,11 @@ class Resource:
 
         `staying` are the objects of the lost one's family in the same netns that exist and stay.
         """
+        return False
+
+    @classmethod
+    def keeps(cls, item: Item, names: Iterable[str]) -> bool:
+        """Whether the item outlives a change of these properties of its link, though they flush its kind."""
         return False
 
     @classmethod
