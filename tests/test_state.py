@@ -230,7 +230,8 @@ def times(sandbox: Sandbox, tmp_path: Path, call: str, follow: bool, *argv: str)
     """How often a netdsl command makes a system call, in the thread that does it most often."""
     log = tmp_path / "log"
     sandbox.run([*traced(call, follow, "-o", str(log)), *argv])
-    threads = Counter(line.split()[0] if follow else "" for line in log.read_text().splitlines())
+    calls = [line for line in log.read_text().splitlines() if "resumed>" not in line]
+    threads = Counter(line.split()[0] if follow else "" for line in calls)
     return max(threads.values(), default=0)
 
 
