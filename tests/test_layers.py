@@ -47,7 +47,16 @@ SOCKET_NAMES = {"AF_INET", "AF_INET6", "inet_ntop", "inet_pton"}
 IMPORTS_BY_NAME = {"__init__.py", "cli/__init__.py"}
 """Files that import a module by a name made at run time; all others do it with `import`, where it can be seen."""
 
-NO_KINDS = {"__init__.py", "link_dump.py", "link_wire.py", "lower.py", "ranges.py", "shell.py", "upper.py"}
+NO_KINDS = {
+    "__init__.py",
+    "link_dump.py",
+    "link_wire.py",
+    "link_words.py",
+    "lower.py",
+    "ranges.py",
+    "shell.py",
+    "upper.py",
+}
 """Files in kinds/ that hold no kind."""
 
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))

@@ -19,6 +19,12 @@ LINK: dict[str, tuple[Any, Any]] = {
     "alias": ("one", "the other; with 'quotes'"),
     "txqueuelen": (500, 600),
     "group": (7, 8),
+    "arp": (False, True),
+    "multicast": (False, True),
+    "promisc": (True, False),
+    "allmulticast": (True, False),
+    "gso_max_size": (30000, 40000),
+    "gro_max_size": (30000, 40000),
 }
 PORT: dict[str, tuple[Any, Any]] = {
     "port_cost": (10, 20),

@@ -284,6 +284,25 @@ CASES = {
             set_link("@w", port(("IFLA_BRPORT_MODE", 1))),
         ],
     ),
+    "bridge with flags": Link(
+        f'Bridge("br0", mac="{MAC1}", up=False, arp=False, multicast=False, promisc=True, allmulticast=False)',
+        "Bridge 'br0'",
+        [
+            Theirs(
+                *(ifinfmsg, NEWLINK, CREATE | EXCL, {"index": "@br0", "flags": 0x180, "change": 0x1380}),
+                [("IFLA_IFNAME", "br0"), ("IFLA_ADDRESS", MAC1), info("bridge")],
+            ),
+            mark("@br0", "netdsl:lab:br0"),
+        ],
+    ),
+    "veth end with segments": Link(
+        f'Veth("v", peer=VethEnd("w", mac="{MAC2}", gso_max_size=30000, gro_max_size=40000))',
+        "VethEnd 'w'",
+        [
+            mark("@w", "netdsl:lab:w"),
+            set_link("@w", ("IFLA_GSO_MAX_SIZE", 30000), ("IFLA_GRO_MAX_SIZE", 40000), up=True),
+        ],
+    ),
     "veth end with a queue and a group": Link(
         f'Veth("v", peer=VethEnd("w", mac="{MAC2}", txqueuelen=500, group=7))',
         "VethEnd 'w'",

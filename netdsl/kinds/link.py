@@ -6,7 +6,7 @@ that. Bridge port options sit at "port" (IFLA_INFO_SLAVE_DATA) and can be given 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from netdsl import wire
@@ -23,21 +23,21 @@ from netdsl.kinds.link_wire import (
     mark_op,
     port_info,
 )
-from netdsl.kinds.shell import ip, netns_option, option
+from netdsl.kinds.link_words import SpokenLink
 from netdsl.lang import naming
 from netdsl.lang.declaration import Declaration, current, user_frame
 from netdsl.lang.dump import Nsid, Scope
 from netdsl.lang.item import Gone, Have, Item
 from netdsl.lang.ops import Env, Op, Probe, Send
 from netdsl.lang.property import DERIVED, Property, argument, kind, prop
-from netdsl.lang.resource import Namespace, Resource
+from netdsl.lang.resource import Namespace
 from netdsl.lang.values import BOOL, FLAG, LINK_MAC, check_cidr, reference, text, u16, u32
 
 MASTER = reference("a Bridge, a Bond or a Vrf", "bridge", "bond", "vrf")
 
 
 @kind
-class Link(Resource):
+class Link(SpokenLink):
     """An interface. Base of all kinds of links; `Link.get` reads one that netdsl does not manage."""
 
     family = "link"
@@ -67,6 +67,22 @@ class Link(Resource):
         doc="length of the transmit queue",
     )  # fmt: skip
     group: int | None = prop(u32(), default=None, at="link", number=27, word="group", kernel=0, doc="group number")
+    arp: bool | None = prop(FLAG, default=None, at="unflag", number=0x80, word="arp", doc="use ARP")
+    multicast: bool | None = prop(FLAG, default=None, at="flag", number=0x1000, word="multicast", doc="take multicast")
+    promisc: bool | None = prop(
+        FLAG, default=None, at="flag", number=0x100, word="promisc", kernel=False, doc="take frames to other addresses"
+    )
+    allmulticast: bool | None = prop(
+        FLAG, default=None, at="flag", number=0x200, word="allmulticast", kernel=False, doc="take all multicast"
+    )
+    gso_max_size: int | None = prop(
+        u32(1), default=None, at="link", number=41, word="gso_max_size", unit="bytes", kernel=65536,
+        doc="largest packet that is handed to the link to be segmented",
+    )  # fmt: skip
+    gro_max_size: int | None = prop(
+        u32(), default=None, at="link", number=58, word="gro_max_size", unit="bytes", kernel=65536,
+        doc="largest packet that received ones are merged to",
+    )  # fmt: skip
     port_cost: int | None = prop(
         u32(1, 65535), default=None, at="port", number=3, word="cost", kernel=2, doc="bridge port: STP path cost"
     )
@@ -109,8 +125,6 @@ class Link(Resource):
     addresses: Sequence[str] = argument(default=())
     vlans: Sequence[int | str] = argument(default=())
     pvid: int | None = argument(default=None)
-
-    _places: ClassVar[Mapping[str, tuple[Property, ...]]] = {}
 
     @classmethod
     def get(cls, name: str, netns: Namespace | None = None) -> Link:
@@ -181,16 +195,6 @@ class Link(Resource):
     # -- encoding
 
     @classmethod
-    def places(cls) -> Mapping[str, tuple[Property, ...]]:
-        """Properties by their place in the message."""
-        if "_places" not in cls.__dict__:
-            groups: dict[str, list[Property]] = {"link": [], "info": [], "port": [], "late": [], "": []}
-            for declared in cls.properties.values():
-                groups.setdefault(declared.at, []).append(declared)
-            cls._places = {at: tuple(group) for at, group in groups.items()}
-        return cls._places
-
-    @classmethod
     def pack(cls, at: str, props: Mapping[str, Any], netns: str, env: Env) -> bytes:
         """The attributes of one place."""
         packed = b""
@@ -205,6 +209,14 @@ class Link(Resource):
                 number = declared.number6
             packed += wire.attr(number, declared.type.pack(value))
         return packed
+
+    @classmethod
+    def flags(cls, props: Mapping[str, Any]) -> tuple[int, int]:
+        """Flags of struct ifinfomsg beside IFF_UP: those that are on, and those that are given."""
+        places = cls.places()
+        given = [p for p in (*places["flag"], *places["unflag"]) if props.get(p.name) is not None]
+        on = sum(p.number for p in given if props[p.name] == (p.at == "flag"))
+        return on, sum(p.number for p in given)
 
     @classmethod
     def linkinfo(cls, props: Mapping[str, Any], netns: str, env: Env) -> bytes:
@@ -223,9 +235,10 @@ class Link(Resource):
     @classmethod
     def create(cls, item: Item, env: Env) -> Sequence[Op]:
         """One RTM_NEWLINK with everything that creation takes, the mark, and what only an existing link takes."""
-        flags = IFF_UP if item.props.get("up") and not cls.finishes_up else 0
+        up = IFF_UP if item.props.get("up") and not cls.finishes_up else 0
+        flags, change = cls.flags(item.props)
         body = (
-            wire.IFINFO.pack(0, 0, env.ifindex(item.netns, item.name), flags, flags)
+            wire.IFINFO.pack(0, 0, env.ifindex(item.netns, item.name), flags | up, change | up)
             + wire.attr(IFLA_IFNAME, item.name.encode() + b"\0")
             + cls.pack("link", item.props, item.netns, env)
             + cls.linkinfo(item.props, item.netns, env)
@@ -238,11 +251,6 @@ class Link(Resource):
     """What it says, where one kind here is several to the kernel."""
     spans: ClassVar[bool] = False
     """Tied to another link that may be in another netns (IFLA_LINK, IFLA_LINK_NETNSID)."""
-    finishes_up: ClassVar[bool] = False
-    """Brought up only when its ports are up: a live bridge floods each port that comes up with the others' chatter."""
-
-    unborn: ClassVar[frozenset[str]] = frozenset()
-    """Properties of the link that its creation does not take."""
 
     @classmethod
     def finishes(cls, item: Item) -> bool:
@@ -313,8 +321,9 @@ class Link(Resource):
         if info:
             resent = {p.name: item.props.get(p.name) for p in cls.places()["info"] if p.resend}
             attributes += cls.linkinfo({**resent, **info}, item.netns, env)
-        up = changed.get("up")
-        flags, change = (IFF_UP if up else 0, IFF_UP) if up is not None else (0, 0)
+        flags, change = cls.flags(changed)
+        if changed.get("up") is not None:
+            flags, change = flags | (IFF_UP if changed["up"] else 0), change | IFF_UP
         if attributes or change:
             ops.append(Send(RTM_NEWLINK, 0, cls.header(item, env, flags, change) + attributes))
         # A bridge forgets a port's options when the port leaves: after a change of master all are sent again.
@@ -327,65 +336,6 @@ class Link(Resource):
     def delete(cls, item: Item, env: Env) -> Sequence[Op]:
         """RTM_DELLINK by ifindex."""
         return [Send(RTM_DELLINK, 0, cls.header(item, env))]
-
-    # -- the same in words
-
-    @classmethod
-    def words(cls, at: str, props: Mapping[str, Any]) -> str:
-        """The options of one place as `ip` takes them."""
-        return "".join(
-            option(p.word, p.type.spoken(props[p.name])) for p in cls.places()[at] if props.get(p.name) is not None
-        )
-
-    @classmethod
-    def type_words(cls, props: Mapping[str, Any]) -> str:
-        """The kind as `ip` calls it."""
-        return cls.word
-
-    @classmethod
-    def commands(cls, action: str, item: Item, changed: Mapping[str, Any], env: Env) -> Sequence[str]:
-        """`ip link` commands."""
-        if action == "delete":
-            return [ip(item.netns, f"link del dev {item.name}")]
-        if action == "finish":
-            mtu = f" mtu {item.props['mtu']}" if "mtu" in item.props else ""
-            return [ip(item.netns, f"link set dev {item.name}{mtu}{' up' if item.props.get('up') else ''}")]
-        if action == "create":
-            return [*cls.add_command(item, env), *cls.set_commands(item, item.props, created=True)]
-        info = {p.name: changed[p.name] for p in cls.places()["info"] if p.name in changed}
-        found = list(cls.set_commands(item, changed, created=False))
-        if info:
-            found.insert(
-                0,
-                ip(
-                    item.netns,
-                    f"link set dev {item.name} type {cls.type_words(item.props)}{cls.words('info', changed)}",
-                ),
-            )
-        return found
-
-    @classmethod
-    def add_command(cls, item: Item, env: Env) -> list[str]:
-        """`ip link add`; options of the link stand before its type."""
-        props = {k: v for k, v in item.props.items() if k != "master"}
-        words = f"link add name {item.name}{cls.words('link', props)} type {cls.type_words(props)}"
-        return [ip(item.netns, words + cls.words("info", props))]
-
-    @classmethod
-    def set_commands(cls, item: Item, props: Mapping[str, Any], *, created: bool) -> Iterator[str]:
-        """`ip link set` for what `add` does not take (after creation) or for changed properties."""
-        rest = cls.unborn if created else frozenset(props) - {"master"}
-        words = cls.words("link", {k: v for k, v in props.items() if k in rest})
-        words += cls.words("late", props)
-        if "master" in props:
-            words += f" master {props['master']}" if props["master"] else " nomaster"
-        if props.get("up") is not None and not (created and (cls.finishes_up or not props["up"])):
-            words += " up" if props["up"] else " down"
-        if words:
-            yield ip(item.netns, f"link set dev {item.name}{words}")
-        port = cls.words("port", {**item.props, **props} if props.get("master") else props)
-        if port:
-            yield f"bridge {netns_option(item.netns)}link set dev {item.name}{port}"
 
 
 FALLBACK_LINKS = frozenset(("tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"))

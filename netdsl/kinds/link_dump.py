@@ -72,6 +72,8 @@ def _value(declared: Property, found: Mapping[int, bytes], info: dict[Any, Any],
         place = _nested(info, INFO_DATA)
     elif at == "port":
         place = _nested(info, INFO_SLAVE_DATA) if info.get(INFO_SLAVE_KIND, b"")[:6] == b"bridge" else {}
+    elif at in ("flag", "unflag"):
+        return bool(flags & declared.number) == (at == "flag")
     else:
         return bool(flags & IFF_UP) if declared.name == "up" else None
     payload = place.get(declared.number)

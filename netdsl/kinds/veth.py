@@ -47,7 +47,7 @@ class VethEnd(Link):
 
     word = "veth-end"
     kernel = "veth"
-    unborn = frozenset(("txqueuelen", "group"))
+    unborn = frozenset(("txqueuelen", "group", "gso_max_size", "gro_max_size"))
 
     peer: Veth = prop(PEER, doc="the first end", replace=True, init=False)
 
@@ -74,9 +74,10 @@ class VethEnd(Link):
     @classmethod
     def create(cls, item: Item, env: Env) -> Sequence[Op]:
         """Creating the first end made it; what is left is what a peer cannot be given there (veth_newlink)."""
-        flags = IFF_UP if item.props.get("up") else 0
+        up = IFF_UP if item.props.get("up") else 0
+        flags, change = cls.flags(item.props)
         rest = {k: v for k, v in item.props.items() if k not in ("mac", "mtu")}
-        body = cls.header(item, env, flags, flags) + cls.pack("link", rest, item.netns, env)
+        body = cls.header(item, env, flags | up, change | up) + cls.pack("link", rest, item.netns, env)
         body += cls.pack("late", rest, item.netns, env)
         return [*cls.adopt(item, env), Send(RTM_NEWLINK, 0, body), *cls.port_options(item, env)]
 
