@@ -257,7 +257,7 @@ def test_completion_works_in_bash(sandbox: Sandbox, tmp_path: Path) -> None:
     script_line, *found = done.stdout.splitlines()
     assert script_line.startswith("complete ")
     assert script_line.endswith(" netdsl")
-    assert found == ["plan", "--details", "lab", "Vxlan VxlanVni", "n1 n2"]
+    assert found == ["plan", "--details", "lab", "Vxlan VxlanPeer VxlanVni", "n1 n2"]
 
 
 # Pipes
