@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from netdsl.kinds.bridge_vlan import BridgeVlan
     from netdsl.kinds.dummy import Dummy
     from netdsl.kinds.fdb_entry import FdbEntry
+    from netdsl.kinds.geneve import Geneve
     from netdsl.kinds.link import Link
     from netdsl.kinds.macvlan import Macvlan
     from netdsl.kinds.neighbor import Neighbor
@@ -35,6 +36,7 @@ __all__ = [
     "Component",
     "Dummy",
     "FdbEntry",
+    "Geneve",
     "Link",
     "Macvlan",
     "Neighbor",

@@ -59,6 +59,18 @@ MISTAKES = {
         'm = Macvlan("m", dev=Bridge("br0"))\nMacvlan("n", dev=m)  # here',
         ["Macvlan 'n': dev 'm' is a Macvlan itself: name the device below that one"],
     ),
+    "geneve identifier": (
+        'Geneve("g", id=2**24, remote="10.0.0.1")  # here',
+        ["Geneve 'g': id must be between 0 and 16777215, not 16777216"],
+    ),
+    "geneve to a group": (
+        'Geneve("g", id=1, remote="239.0.0.1")  # here',
+        ["Geneve 'g': remote must be a unicast address, not 239.0.0.1"],
+    ),
+    "geneve option of the other family": (
+        'Geneve("g", id=1, remote="10.0.0.1", label=5)  # here',
+        ["Geneve 'g': label is for IPv6, and remote 10.0.0.1 is IPv4"],
+    ),
     "vrf table": ('Vrf("red", table=0)  # here', ["Vrf 'red': table must be between 1 and 4294967295, not 0"]),
     "vrf mtu": ('Vrf("red", table=1, mtu=68)  # here', ["Vrf 'red': mtu must be between 1280 and 65575, not 68"]),
     "master that has no ports": (

@@ -7,6 +7,7 @@ from netdsl.kinds.bridge import Bridge
 from netdsl.kinds.bridge_vlan import BridgeVlan
 from netdsl.kinds.dummy import Dummy
 from netdsl.kinds.fdb_entry import FdbEntry
+from netdsl.kinds.geneve import Geneve
 from netdsl.kinds.link import FALLBACK_LINKS, LINK_KINDS, Link
 from netdsl.kinds.link_dump import LINKS
 from netdsl.kinds.macvlan import Macvlan
@@ -37,6 +38,7 @@ _ALL: tuple[type[Resource], ...] = (
     Vrf,
     VxlanVni,
     Macvlan,
+    Geneve,
     Address,
     Neighbor,
     FdbEntry,
