@@ -37,7 +37,7 @@ class Geneve(Link):
     id: int = prop(u32(0, VNI_MOST), at="info", number=1, word="id", replace=True, doc="virtual network identifier")
     remote: str = prop(
         IP, at="info", number=2, number6=7, word="remote",
-        replace=lambda have, want: not have or is_v6(have) != is_v6(want),
+        anew=lambda have, want: not have.get("remote") or is_v6(have["remote"]) != is_v6(want["remote"]),
         doc="the other end point; a unicast address",
     )  # fmt: skip
     ttl: int | None = prop(
