@@ -23,6 +23,7 @@ case $mode in
 dev)
     need ip iproute2
     need bridge iproute2
+    need tc iproute2
     need ping iputils-ping
     need tcpdump tcpdump
     need strace strace

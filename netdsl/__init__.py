@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from netdsl.kinds.link import Link
     from netdsl.kinds.macvlan import Macvlan
     from netdsl.kinds.neighbor import Neighbor
+    from netdsl.kinds.netem import Netem
     from netdsl.kinds.netns import Netns
     from netdsl.kinds.route import Route
     from netdsl.kinds.rule import Rule
@@ -40,6 +41,7 @@ __all__ = [
     "Link",
     "Macvlan",
     "Neighbor",
+    "Netem",
     "Netns",
     "Opts",
     "Overlay",

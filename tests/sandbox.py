@@ -51,12 +51,13 @@ printf 'route show table all\\nrule show\\n' | ip -6 -d -j -batch -
 ip -d -j neigh show nud permanent
 ip -d -j nexthop show
 bridge -d -j fdb show
+tc -j qdisc show
 vlans=$(bridge -d -j vlan show 2>/dev/null) || vlans='[]'
 echo "$vlans"
 cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding
 ip netns list-id
 """
-PARTS = ("links", "routes4", "rules4", "routes6", "rules6", "neighbours", "nexthops", "fdb", "vlans")
+PARTS = ("links", "routes4", "rules4", "routes6", "rules6", "neighbours", "nexthops", "fdb", "qdiscs", "vlans")
 SYSCTLS = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 
 # What moves by itself: counters, timers, and what the kernel works out from the carrier in its own time.

@@ -12,6 +12,7 @@ from netdsl.kinds.link import FALLBACK_LINKS, LINK_KINDS, Link
 from netdsl.kinds.link_dump import LINKS
 from netdsl.kinds.macvlan import Macvlan
 from netdsl.kinds.neighbor import Neighbor
+from netdsl.kinds.netem import Netem
 from netdsl.kinds.netns import Netns
 from netdsl.kinds.route import Route
 from netdsl.kinds.rule import Rule
@@ -44,6 +45,7 @@ _ALL: tuple[type[Resource], ...] = (
     FdbEntry,
     Route,
     Rule,
+    Netem,
 )
 
 KINDS: dict[str, type[Resource]] = {cls.word: cls for cls in _ALL}
