@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from netdsl.kinds.dummy import Dummy
     from netdsl.kinds.fdb_entry import FdbEntry
     from netdsl.kinds.geneve import Geneve
+    from netdsl.kinds.ipvlan import Ipvlan
     from netdsl.kinds.link import Link
     from netdsl.kinds.macvlan import Macvlan
     from netdsl.kinds.neighbor import Neighbor
@@ -38,6 +39,7 @@ __all__ = [
     "Dummy",
     "FdbEntry",
     "Geneve",
+    "Ipvlan",
     "Link",
     "Macvlan",
     "Neighbor",

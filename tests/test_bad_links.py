@@ -59,6 +59,14 @@ MISTAKES = {
         'm = Macvlan("m", dev=Bridge("br0"))\nMacvlan("n", dev=m)  # here',
         ["Macvlan 'n': dev 'm' is a Macvlan itself: name the device below that one"],
     ),
+    "mac of an ipvlan": (
+        'Ipvlan("i", dev=Bridge("br0"), mac="02:00:00:00:00:01")  # here',
+        ["Ipvlan 'i' has no property 'mac'"],
+    ),
+    "two modes on one device": (
+        'br0 = Bridge("br0")\nIpvlan("i", dev=br0, mode="l2")\nIpvlan("j", dev=br0)  # here',
+        ["Ipvlan 'j': mode l3 differs from the l2 of Ipvlan 'i' on one device"],
+    ),
     "geneve identifier": (
         'Geneve("g", id=2**24, remote="10.0.0.1")  # here',
         ["Geneve 'g': id must be between 0 and 16777215, not 16777216"],

@@ -8,6 +8,7 @@ from netdsl.kinds.bridge_vlan import BridgeVlan
 from netdsl.kinds.dummy import Dummy
 from netdsl.kinds.fdb_entry import FdbEntry
 from netdsl.kinds.geneve import Geneve
+from netdsl.kinds.ipvlan import Ipvlan
 from netdsl.kinds.link import FALLBACK_LINKS, LINK_KINDS, Link
 from netdsl.kinds.link_dump import LINKS
 from netdsl.kinds.macvlan import Macvlan
@@ -39,6 +40,7 @@ _ALL: tuple[type[Resource], ...] = (
     Vrf,
     VxlanVni,
     Macvlan,
+    Ipvlan,
     Geneve,
     Address,
     Neighbor,
