@@ -32,7 +32,6 @@ class Target(Observed, Protocol):
     def lacks(self, probes: Sequence[Probe]) -> set[Probe]: ...
     def holders(self, wanted: Iterable[str]) -> dict[str, list[int]]: ...
     def netns_fd(self, netns: str) -> int: ...
-    def given_nsid(self, netns: str, other: str) -> int: ...
     def release_fds(self) -> None: ...
     def submit(self, netns: str, messages: Sequence[tuple[int, bytes]]) -> dict[int, Failure]: ...
     def make_netns(self, wanted: Sequence[MakeNetns], mark: Sequence[bytes]) -> dict[str, Failure]: ...
@@ -108,7 +107,7 @@ class Run:
         self.target = target
         self.plan = plan
         self.outcome = Outcome()
-        self.encoding = Encoding(plan, seen, target.netns_fd, target.given_nsid)
+        self.encoding = Encoding(plan, seen, target.netns_fd)
         self.progress = progress
         self.stopped = stopped
         self._done: set[int] = set()
@@ -236,35 +235,48 @@ class Run:
 
     def _netlink(self, places: Mapping[str, list[Step]]) -> None:
         """Send what is to be done in each place, encoding one while the kernel works on another."""
-        under_way: list[tuple[list[Step], Owners]] = []
+        under_way: list[tuple[list[Step], list[Owners]]] = []
         with sender(self.target, self.stopped) as out:
             for place, steps in places.items():
                 ready = [step for step in steps if not self._blocked(step)]
                 if ready and not self._hold(ready):
-                    messages, owners = self._encode(ready)
-                    out.put(place, messages)
-                    under_way.append((ready, owners))
-            for ready, owners in under_way:
-                failures = out.result()
-                if failures is None:
-                    self._leave(ready)
-                else:
-                    self._settle(ready, owners, failures)
+                    batches = self._encode(place, ready)
+                    for where, messages, _ in batches:
+                        out.put(where, messages)
+                    under_way.append((ready, [owners for _, _, owners in batches]))
+            for ready, parts in under_way:
+                self._collect(ready, parts, [out.result() for _ in parts])
 
-    def _encode(self, steps: Sequence[Step]) -> tuple[list[tuple[int, bytes]], Owners]:
-        messages: list[tuple[int, bytes]] = []
-        owners: Owners = {}
+    def _encode(self, place: str, steps: Sequence[Step]) -> list[tuple[str, list[tuple[int, bytes]], Owners]]:
+        """Batches in the order in which they are to be sent: one, unless an operation has to go to another netns."""
+        where, messages, owners = place, list[tuple[int, bytes]](), Owners()
+        batches = [(where, messages, owners)]
         encoding = self.encoding
         seq = 0
         for step in steps:
             first = True
             for op in step.ops(encoding):
                 if isinstance(op, Send):
+                    if (place if op.netns is None else op.netns) != where:
+                        where, messages, owners = place if op.netns is None else op.netns, [], {}
+                        batches.append((where, messages, owners))
                     seq += 1
                     messages.append((seq, op.message(seq)))
                     owners[seq] = (step, first)
                     first = False
-        return messages, owners
+        return [batch for batch in batches if batch[1]]
+
+    def _collect(self, steps: Sequence[Step], parts: list[Owners], results: list[dict[int, Failure] | None]) -> None:
+        """What came of the batches of one place; when the run was stopped the later ones were not sent."""
+        sent = results.index(None) if None in results else len(parts)
+        cut = {id(step) for owners in parts[sent:] for step, _ in owners.values()}
+        failures = {number: why for found in results[:sent] if found is not None for number, why in found.items()}
+        owners = {number: owner for part in parts[:sent] for number, owner in part.items()}
+        self._settle([step for step in steps if id(step) not in cut], owners, failures)
+        begun = {id(step.change) for step, _ in owners.values()}
+        unfinished = [step for step in steps if id(step) in cut]
+        self._done.update(id(step.change) for step in unfinished if id(step.change) in begun)
+        self._leave(unfinished)
 
     def _settle(self, steps: Sequence[Step], owners: Owners, failures: Mapping[int, Failure]) -> None:
         refused: set[int] = set()  # changes whose object was not made

@@ -89,13 +89,7 @@ def assign_ifindexes(plan: Plan, seen: Observation, recorded: Sequence[Item]) ->
 class Encoding:
     """What kinds may ask while they encode (lang.ops.Env): planned links first, then those that were seen."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        seen: Observation,
-        netns_fd: Callable[[str], int],
-        nsid: Callable[[str, str], int] = lambda netns, other: 0,
-    ) -> None:
+    def __init__(self, plan: Plan, seen: Observation, netns_fd: Callable[[str], int]) -> None:
         self.stack = plan.stack
         self._indexes = seen.ifindexes()
         self._old = dict(self._indexes)
@@ -106,7 +100,6 @@ class Encoding:
             if change.item.kind.is_link and change.action in (Action.CREATE, Action.REPLACE):
                 self._indexes[(change.item.netns, change.item.name)] = change.item.extra["ifindex"]
         self.netns_fd = netns_fd
-        self.nsid = nsid
         self.deleting = False
 
     def ifindex(self, netns: str, name: str) -> int:

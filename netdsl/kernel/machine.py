@@ -11,7 +11,7 @@ from pathlib import Path
 
 from netdsl.kernel import namespaces
 from netdsl.kernel.netlink import Netlink
-from netdsl.kernel.release import Watch, given_nsid, nsid
+from netdsl.kernel.release import Watch, nsid
 from netdsl.lang.dump import Dump, Scope
 from netdsl.lang.naming import digest
 from netdsl.lang.ops import Failure, MakeNetns, Probe
@@ -161,19 +161,6 @@ class Machine:
             fd = namespaces.open_fd(netns) if netns else os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             self._fds[netns] = fd
         return fd
-
-    def given_nsid(self, netns: str, other: str) -> int:
-        """The id by which one namespace knows another, given if need be; over a socket of its own, as a batch may be
-        on its way over the others."""
-        fd, found = self.netns_fd(other), []
-
-        def work(_: str) -> None:
-            own = Netlink()
-            found.append(given_nsid(own, fd))
-            own.close()
-
-        namespaces.visit([netns], work)
-        return found[0]
 
     def release_fds(self) -> None:
         """Close the descriptors of namespaces."""

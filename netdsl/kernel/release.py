@@ -31,13 +31,6 @@ def nsid(own: Netlink, fd: int) -> int:
     return int.from_bytes(payload, "little", signed=True) if payload else -1
 
 
-def given_nsid(own: Netlink, fd: int) -> int:
-    """The id by which a socket's namespace knows another, which it is given if it has none; -1 when that fails."""
-    body = b"\0\0\0\0" + wire.attr_u32(_NETNSA_FD, fd) + wire.attr_u32(_NETNSA_NSID, 2**32 - 1)
-    own.submit([(1, wire.message(_RTM_NEWNSID, wire.F_REQUEST, 1, body))])  # refused when it has one already
-    return nsid(own, fd)
-
-
 class Watch:
     """Watches some named namespaces from before their names are dropped."""
 
@@ -55,7 +48,9 @@ class Watch:
     def _give_id(self, own: Netlink, name: str) -> None:
         fd = namespaces.open_fd(name)
         try:
-            number = given_nsid(own, fd)
+            body = b"\0\0\0\0" + wire.attr_u32(_NETNSA_FD, fd) + wire.attr_u32(_NETNSA_NSID, 2**32 - 1)
+            own.submit([(1, wire.message(_RTM_NEWNSID, wire.F_REQUEST, 1, body))])  # refused when it has one already
+            number = nsid(own, fd)
             if number >= 0:
                 self._left[number] = name
         finally:

@@ -25,7 +25,6 @@ class Ipvlan(UpperLink):
     """
 
     word = "ipvlan"
-    finishes_up = True  # asked for on creation, it stays down
     requires = "CONFIG_IPVLAN"
 
     mac: str = prop(LINK_MAC, default=DERIVED, init=False, flushes=("neighbor",), doc="MAC address: the lower device's")

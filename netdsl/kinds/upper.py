@@ -7,17 +7,17 @@ from shlex import quote
 from typing import Any
 
 from netdsl import wire
-from netdsl.kinds.link import Link
+from netdsl.kinds.link import IFLA_NET_NS_FD, Link
 from netdsl.kinds.shell import ip
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.dump import Nsid, Scope
 from netdsl.lang.item import Gone, Item, Key, Need
-from netdsl.lang.ops import Env
+from netdsl.lang.ops import Env, Op, Send
 from netdsl.lang.property import kind, prop
 from netdsl.lang.resource import Namespace
 from netdsl.lang.values import ValueType, reference, u32
 
-IFLA_LINK, IFLA_LINK_NETNSID = 5, 37
+IFLA_LINK = 5
 SAME_NETNS = -1
 """What `link_nsid` is when the lower device is in the link's own netns."""
 
@@ -72,7 +72,19 @@ class UpperLink(Link):
             return packed
         _, where, name = lower_key(netns, props["dev"])
         packed += wire.attr_u32(IFLA_LINK, env.ifindex(where, name))
-        return packed if where == netns else packed + wire.attr_u32(IFLA_LINK_NETNSID, env.nsid(netns, where))
+        return packed if where == netns else packed + wire.attr_u32(IFLA_NET_NS_FD, env.netns_fd(netns))
+
+    @classmethod
+    def create(cls, item: Item, env: Env) -> Sequence[Op]:
+        """Sent from the lower device's netns to where the link is to be.
+
+        The other way round, with IFLA_LINK_NETNSID, older kernels (6.1) make the link beside its lower device and move
+        it: that is slow, refused where its name is taken there, and leaves it down (rtnl_newlink_create).
+        """
+        first, *rest = super().create(item, env)
+        where = lower_key(item.netns, item.props["dev"])[1]
+        assert isinstance(first, Send)
+        return [first if where == item.netns else first._replace(netns=where), *rest]
 
     @classmethod
     def add_command(cls, item: Item, env: Env) -> list[str]:

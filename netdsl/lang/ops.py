@@ -11,11 +11,12 @@ from netdsl.lang.item import Item, Key
 
 
 class Send(NamedTuple):
-    """One rtnetlink message in the item's netns: type, flags beyond REQUEST, body."""
+    """One rtnetlink message in the item's netns, or another one: type, flags beyond REQUEST, body."""
 
     kind: int
     flags: int
     body: bytes
+    netns: str | None = None
 
     def message(self, seq: int) -> bytes:
         """With its header, as it is sent."""
@@ -82,9 +83,6 @@ class Env(Protocol):
 
     def netns_fd(self, netns: str) -> int:
         """An open descriptor of a netns; valid until the batch is sent."""
-
-    def nsid(self, netns: str, other: str) -> int:
-        """The id by which a netns knows another one, given if it has none."""
 
     def item(self, key: Key) -> Item:
         """The planned (else the recorded) item of a kernel identity."""
