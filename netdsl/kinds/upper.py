@@ -7,7 +7,8 @@ from shlex import quote
 from typing import Any
 
 from netdsl import wire
-from netdsl.kinds.link import IFLA_NET_NS_FD, Link
+from netdsl.kinds.link import Link
+from netdsl.kinds.link_wire import IFLA_NET_NS_FD
 from netdsl.kinds.shell import ip
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.dump import Nsid, Scope
