@@ -89,11 +89,12 @@ class UpperLink(Link):
 
     @classmethod
     def add_command(cls, item: Item, env: Env) -> list[str]:
-        """`ip link add link ...`, where the lower device is."""
+        """`ip link add link ...`, where the lower device is; where the name is taken there, the kernel goes by index."""
         props = {k: v for k, v in item.props.items() if k != "master"}
         _, where, name = lower_key(item.netns, props["dev"])
         words = f"link add link {name} name {item.name}"
         if where != item.netns:
+            words += f" index {env.ifindex(item.netns, item.name)}" if env.ifindex(where, item.name) else ""
             words += f" netns {quote(item.netns)}" if item.netns else " netns $$"
         return [ip(where, f"{words}{cls.words('link', props)} type {cls.word}{cls.words('info', props)}")]
 
