@@ -89,7 +89,7 @@ class UpperLink(Link):
 
     @classmethod
     def add_command(cls, item: Item, env: Env) -> list[str]:
-        """`ip link add link ...`, where the lower device is; where the name is taken there, the kernel goes by index."""
+        """`ip link add link ...`, where the lower device is; if the name is taken there, with an index."""
         props = {k: v for k, v in item.props.items() if k != "master"}
         _, where, name = lower_key(item.netns, props["dev"])
         words = f"link add link {name} name {item.name}"
