@@ -526,3 +526,11 @@ def test_ctrl_c_loses_nothing(sandbox: Sandbox, terminal: Open, times: int) -> N
     assert sandbox.ping("c0", "172.16.2.2").received == 1
     sandbox.netdsl("destroy", "--yes")
     assert sandbox.dump() == before
+
+
+@pytest.mark.parametrize("command", ["kinds", "kinds --markdown", "--help"])
+def test_a_full_disk_is_told(sandbox: Sandbox, command: str) -> None:
+    """Output that cannot be written is one error and exit code 1, not a traceback."""
+    done = sandbox.run(["sh", "-c", f"{sys.executable} -m netdsl {command} >/dev/full"], check=False)
+    assert done.returncode == 1
+    assert done.stderr == "error: the output cannot be written: No space left on device\n"

@@ -88,6 +88,8 @@ def main() -> NoReturn:
         code = error.exit_code
     except BrokenPipeError:
         code = 0
+    except OSError as error:  # of what is written to; the layers below tell their own in words of their own
+        code = _unwritten(error)
     _end(code if isinstance(code, int) else 0)
 
 
@@ -100,7 +102,11 @@ def _end(code: int) -> NoReturn:
     except BrokenPipeError:  # who read the output has left
         pass
     except OSError as error:
-        with suppress(OSError):
-            os.write(2, f"error: the output cannot be written: {error.strerror}\n".encode())
-        code = code or 1
+        code = code or _unwritten(error)
     os._exit(code)
+
+
+def _unwritten(error: OSError) -> int:
+    with suppress(OSError):
+        os.write(2, f"error: the output cannot be written: {error.strerror}\n".encode())
+    return 1
