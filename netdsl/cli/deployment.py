@@ -76,16 +76,24 @@ class Deployment:
         meta = session.meta()
         if plan.writes:
             session.machine.require_rights(netns=any(c.item.key[0] == "netns" and c.writes for c in changes))
-        session.store.begin(changes, meta)
+        session.store.begin(self.verb, meta)
         with gently() as stopped, progress(self.verb, len(changes)) as advance:
             # An error in here leaves the intents as they are: the next run looks what came of them.
-            outcome = deploy.apply(session.machine, preview, progress=advance, stopped=stopped)
+            outcome = deploy.apply(
+                session.machine, preview, intend=session.store.intend, progress=advance, stopped=stopped
+            )
         problems = []
         session.machine.sweep(c.item.name for c in changes if c.item.key[0] == "netns" and c.action is Action.FORGET)
         try:
             problems = deploy.read_back(session.machine, plan.changes, outcome)
         finally:
-            session.store.finish(changes, outcome.records(), {**meta, "outputs": outputs})
+            session.store.finish(
+                changes,
+                outcome.records(),
+                {**meta, "outputs": outputs},
+                status=outcome.status if not problems else "partly",
+                summary=outcome.counts(plan),
+            )
         self.report(plan, outcome, outputs, clean=outcome.clean and not problems)
         if outcome.undone:
             raise Interrupted(
@@ -99,11 +107,7 @@ class Deployment:
 
     def report(self, plan: Plan, outcome: Outcome, outputs: dict[str, Any], *, clean: bool = True) -> None:
         """Say what was done."""
-        counts = plan.counts()
-        for change in (*[c for c, *_ in outcome.failed.values()], *outcome.undone.values()):
-            counts[change.action.value] -= 1
-        for change, _ in outcome.skipped.values():
-            counts[change.action.value] -= 1
+        counts = outcome.counts(plan)
         if self.as_json:
             status = "done" if clean else "interrupted" if outcome.undone else "partly"
             failed = [{"urn": c.item.urn, "error": why} for c, why, _ in outcome.failed.values()]

@@ -34,7 +34,9 @@ class Target(Observed, Protocol):
     def netns_fd(self, netns: str) -> int: ...
     def release_fds(self) -> None: ...
     def submit(self, netns: str, messages: Sequence[tuple[int, bytes]]) -> dict[int, Failure]: ...
-    def make_netns(self, wanted: Sequence[MakeNetns], mark: Sequence[bytes]) -> dict[str, Failure]: ...
+    def make_netns(
+        self, wanted: Sequence[MakeNetns], mark: Sequence[bytes], meanwhile: Callable[[], None]
+    ) -> dict[str, Failure]: ...
     def drop_netns(self, wanted: Sequence[str], held: Collection[str]) -> tuple[dict[str, Failure], list[str]]: ...
     def write_files(self, wanted: Sequence[tuple[str, str, str]]) -> list[str | Failure]: ...
 
@@ -60,6 +62,22 @@ class Outcome:
     def clean(self) -> bool:
         """Whether everything was done."""
         return not (self.failed or self.skipped or self.undone)
+
+    @property
+    def status(self) -> str:
+        """In a word."""
+        return "done" if self.clean else "interrupted" if self.undone else "partly"
+
+    def counts(self, plan: Plan) -> dict[str, int]:
+        """How many of each action were carried out."""
+        counts = plan.counts()
+        for change in (
+            *[c for c, *_ in self.failed.values()],
+            *[c for c, _ in self.skipped.values()],
+            *self.undone.values(),
+        ):
+            counts[change.action.value] -= 1
+        return counts
 
     def bad(self, change: Change) -> bool:
         """Whether a change was not carried out in full."""
@@ -101,6 +119,7 @@ class Run:
         plan: Plan,
         seen: Observation,
         *,
+        intend: Callable[[Sequence[Change]], None],
         progress: Callable[[int], None] = lambda done: None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -108,17 +127,50 @@ class Run:
         self.plan = plan
         self.outcome = Outcome()
         self.encoding = Encoding(plan, seen, target.netns_fd)
+        self.intend = intend
         self.progress = progress
         self.stopped = stopped
         self._done: set[int] = set()
 
     def go(self) -> Outcome:
-        """Send everything. Deletes first, then the waves; an interruption lets the batch in flight finish."""
-        self._delete(deletions(self.plan))
-        for wave in creations(self.plan):
+        """Send everything. Deletes first, then the waves; an interruption lets the batch in flight finish.
+
+        `intend` is called with changes before anything of them is sent: with netns to be made first, so that the rest
+        can be written down and cut into waves while the kernel makes those.
+        """
+        waves: list[Wave] = []
+        steps = deletions(self.plan)
+        changes = self.plan.pending
+        netns = [] if steps else [c for c in changes if self._can_be_first(c)]
+        rest = [change for change in changes if not self._can_be_first(change)] if netns else changes
+
+        def prepare() -> None:
+            self.intend(rest)
+            waves.extend(creations(self.plan))
+
+        if netns:
+            self.intend(netns)
+            make = [Step(change, "create", MACHINE) for change in netns]
+            if self._hold(make):
+                prepare()
+            else:
+                self._make_netns(make, prepare)
+            first = set(map(id, netns))
+            for wave in waves:
+                wave.steps[MACHINE] = [s for s in wave.steps.get(MACHINE, ()) if id(s.change) not in first]
+        else:
+            prepare()
+        self._delete(steps)
+        for wave in waves:
             self._wave(wave)
         self.target.release_fds()
         return self.outcome
+
+    @staticmethod
+    def _can_be_first(change: Change) -> bool:
+        """Whether it is a netns to be made that nothing else has to be done before."""
+        is_new = change.action is Action.CREATE and change.record is None
+        return is_new and change.item.key[0] == "netns" and not change.item.after
 
     # -- deletes
 
@@ -198,7 +250,7 @@ class Run:
                 if id(step.change) in self._done:
                     self.outcome.partly.add(id(step.change))
 
-    def _make_netns(self, steps: list[Step]) -> None:
+    def _make_netns(self, steps: list[Step], meanwhile: Callable[[], None] = lambda: None) -> None:
         ops: list[MakeNetns] = []
         by_name: dict[str, Step] = {}
         for step in steps:
@@ -207,7 +259,7 @@ class Run:
                 ops.append(op)
                 by_name[op.name] = step
         marks = [op.mark.message(1) for op in ops]
-        failures = self.target.make_netns(ops, marks)
+        failures = self.target.make_netns(ops, marks, meanwhile)
         for name, step in by_name.items():
             if name in failures:
                 self._fail(step, failures[name])

@@ -86,11 +86,12 @@ def apply(
     target: Target,
     preview: Preview,
     *,
+    intend: Callable[[Sequence[Change]], None],
     progress: Callable[[int], None] = lambda done: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Outcome:
-    """Carry a plan out."""
-    return Run(target, preview.plan, preview.seen, progress=progress, stopped=stopped).go()
+    """Carry a plan out. `intend` writes down what is about to be done, before it is."""
+    return Run(target, preview.plan, preview.seen, intend=intend, progress=progress, stopped=stopped).go()
 
 
 def preflight(target: Target, changes: Iterable[Change]) -> None:

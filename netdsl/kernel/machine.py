@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -172,8 +172,13 @@ class Machine:
         """Send a batch; returns the refused ones by sequence number."""
         return self._socket(netns).submit(messages)
 
-    def make_netns(self, wanted: Sequence[MakeNetns], mark: Sequence[bytes]) -> dict[str, Failure]:
-        """Create namespaces whose lo is marked (one message each) before their names appear; keeps their sockets."""
+    def make_netns(
+        self, wanted: Sequence[MakeNetns], mark: Sequence[bytes], meanwhile: Callable[[], None]
+    ) -> dict[str, Failure]:
+        """Create namespaces whose lo is marked (one message each) before their names appear; keeps their sockets.
+
+        `meanwhile` is called while the kernel makes them.
+        """
         marks = {op.name: message for op, message in zip(wanted, mark, strict=True)}
 
         def inside(name: str) -> None:
@@ -182,7 +187,7 @@ class Machine:
             if refused:
                 raise OSError(refused[1].errno, str(refused[1]))
 
-        failed = namespaces.make([op.name for op in wanted], inside)
+        failed = namespaces.make([op.name for op in wanted], inside, meanwhile)
         for name in failed:
             self.forget(name)
         return {name: Failure(error.errno or 0) for name, error in failed.items()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -55,8 +56,8 @@ def sharpen_timers() -> None:
     _libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
 
 
-def in_threads(works: Sequence[Callable[[], None]]) -> None:
-    """Do each piece of work in a thread of its own, which may change namespaces as it likes."""
+def in_threads(works: Sequence[Callable[[], None]], meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Do each piece of work in a thread of its own, which may change namespaces as it likes, and `meanwhile` here."""
     errors: list[BaseException] = []
 
     def body(work: Callable[[], None]) -> None:
@@ -68,8 +69,11 @@ def in_threads(works: Sequence[Callable[[], None]]) -> None:
     threads = [Thread(target=body, args=(work,), daemon=True) for work in works]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        meanwhile()
+    finally:
+        for thread in threads:
+            thread.join()
     if errors:
         raise errors[0]
 
@@ -144,10 +148,17 @@ def prepare() -> None:
 
 _MAKERS = 2
 """Threads that create namespaces side by side; a third gains nothing, since most of it is done under one lock."""
+_SWITCH = 0.0005
+"""Seconds until a thread that computes lets one have its turn whose system call has returned."""
 
 
-def make(wanted: Sequence[str], inside: Callable[[str], None]) -> dict[str, OSError]:
-    """Create named namespaces; `inside(name)` runs in each before its name appears. Returns those that failed."""
+def make(
+    wanted: Sequence[str], inside: Callable[[str], None], meanwhile: Callable[[], None] = lambda: None
+) -> dict[str, OSError]:
+    """Create named namespaces; `inside(name)` runs in each before its name appears. Returns those that failed.
+
+    `meanwhile` is what the program can do while the kernel is busy.
+    """
     failed: dict[str, OSError] = {}
 
     def body(mine: Sequence[str]) -> None:
@@ -165,7 +176,12 @@ def make(wanted: Sequence[str], inside: Callable[[str], None]) -> dict[str, OSEr
             except OSError as error:
                 failed[name] = error
 
-    in_threads([partial(body, wanted[first::_MAKERS]) for first in range(_MAKERS)])
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH)
+    try:
+        in_threads([partial(body, wanted[first::_MAKERS]) for first in range(_MAKERS)], meanwhile)
+    finally:
+        sys.setswitchinterval(before)
     return failed
 
 

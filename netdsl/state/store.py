@@ -1,4 +1,4 @@
-"""The state of one stack: what it owns, with which values, and what it was about to do.
+"""The state of one stack: what it owns, with which values, what it was about to do, and what it was before.
 
 Intents are committed before anything is sent, results after. A run that is killed leaves at worst intents, and the next
 plan compares them with the kernel like everything else.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,19 +19,13 @@ import attrs
 
 from netdsl.engine.change import Action, Change
 from netdsl.errors import StateError
-from netdsl.kinds import KINDS
-from netdsl.lang.item import DEFAULT_OPTS, Item, Opts
+from netdsl.lang.item import Item
+from netdsl.state import rows, schema
 
-SCHEMA = 1
-_TABLES = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE resources (
-    urn TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, netns TEXT NOT NULL, component TEXT NOT NULL,
-    props TEXT NOT NULL, next TEXT, extra TEXT NOT NULL, after TEXT NOT NULL, program TEXT NOT NULL,
-    opts TEXT NOT NULL, intent TEXT
-) WITHOUT ROWID;
-"""
-_dumps = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+KEPT = 100
+"""Runs whose outcome can be gone back to; what only older ones know is dropped."""
+_OLD = "::old"
+"""How a plan names a record whose resource has another identity now (engine.plan)."""
 
 
 @attrs.define(eq=False)
@@ -63,6 +58,7 @@ class Store:
         self.stack = stack
         self.path = folder / f"{stack}.db"
         self._connection: sqlite3.Connection | None = None
+        self._run = 0
 
     def exists(self) -> bool:
         """Whether there is a state."""
@@ -82,16 +78,23 @@ class Store:
             return Recorded({}, [])
         with self._errors():
             connection = self._open()
-            meta = {key: json.loads(value) for key, value in connection.execute("SELECT key, value FROM meta")}
-            rows = connection.execute(
-                "SELECT urn, kind, name, netns, component, props, extra, after, program, opts, intent FROM resources"
-            ).fetchall()
-            return Recorded(meta, [_item(row) for row in rows])
+            settled = self._settled(connection)
+            found = connection.execute(f"SELECT {rows.COLUMNS}, intent, born FROM resources").fetchall()
+            items = [
+                rows.item(columns, None if intent == "create" and born <= settled else intent)
+                for *columns, intent, born in found
+            ]
+            return Recorded(self.meta(), items)
 
     def meta(self) -> dict[str, Any]:
         """Only the meta data."""
         with self._errors():
             return {key: json.loads(value) for key, value in self._open().execute("SELECT key, value FROM meta")}
+
+    def _settled(self, connection: sqlite3.Connection) -> int:
+        """The last run that has finished."""
+        (found,) = connection.execute("SELECT max(id) FROM applies WHERE finished IS NOT NULL").fetchone()
+        return int(found or 0)
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -99,19 +102,14 @@ class Store:
             if fresh:
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-            connection = sqlite3.connect(self.path, isolation_level=None)
+            connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             self._connection = connection
             connection.execute("PRAGMA synchronous=FULL")
             if not connection.execute("SELECT 1 FROM sqlite_master WHERE name='meta'").fetchone():
                 if not fresh and self.path.stat().st_size:
                     raise StateError(f"{self.path} is a database, but not a state of netdsl's")
-                connection.executescript(f"BEGIN;{_TABLES}INSERT INTO meta VALUES ('schema', '{SCHEMA}');COMMIT;")
-            (schema,) = connection.execute("SELECT value FROM meta WHERE key='schema'").fetchone()
-            if int(schema) > SCHEMA:
-                raise StateError(
-                    f"the state {self.path} has schema {schema}; this netdsl knows schemas up to {SCHEMA}",
-                    fix="Use the newer netdsl that wrote it.",
-                )
+                schema.create(connection)
+            schema.migrate(connection, str(self.path))
         return self._connection
 
     @contextmanager
@@ -126,72 +124,140 @@ class Store:
         except OSError as error:
             raise StateError(f"the state {self.path} cannot be used: {error.strerror}") from error
 
-    # -- writing
-
-    def begin(self, changes: Iterable[Change], meta: Mapping[str, Any]) -> None:
-        """Commit what is about to be done."""
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, on disk at the end."""
         with self._errors():
             connection = self._open()
-            made, altered, gone, moved = [], [], [], []
-            for change in changes:
-                item = change.item
-                if change.action in (Action.DELETE, Action.FORGET) or change.releases:
-                    gone.append((item.urn,))
-                    if change.moved_from:
-                        moved.append((item.urn, change.moved_from))
-                elif change.action is Action.CREATE or change.record is None or change.settles == "create":
-                    made.append(_row(item))
-                elif change.moved_from:
-                    made.append(_row(item))
-                    gone.append((change.moved_from,))
-                elif change.writes or change.settles:
-                    altered.append((change.action.value, _dumps(item.props), item.urn))
+            if not connection.in_transaction:
+                connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    # -- writing
+
+    def begin(self, command: str, meta: Mapping[str, Any]) -> None:
+        """Begin a run; it is committed with the first of what it is about to do."""
+        with self._errors():
+            connection = self._open()
             connection.execute("BEGIN IMMEDIATE")
             self._put_meta(connection, meta)
             connection.execute("UPDATE resources SET intent=NULL, next=NULL WHERE intent <> 'create'")
-            connection.executemany("UPDATE resources SET urn=? WHERE urn=?", moved)
-            connection.executemany("UPDATE resources SET intent='delete' WHERE urn=?", gone)
-            connection.executemany("INSERT OR REPLACE INTO resources VALUES (?,?,?,?,?,?,NULL,?,?,?,?,'create')", made)
-            connection.executemany("UPDATE resources SET intent=?, next=? WHERE urn=?", altered)
-            connection.execute("COMMIT")
+            self._run = (
+                connection.execute(
+                    "INSERT INTO applies (command, started, status, summary, meta) VALUES (?, ?, 'running', '{}', ?)",
+                    (
+                        command,
+                        time.time(),
+                        rows.dumps({key: meta[key] for key in ("program", "values") if key in meta}),
+                    ),
+                ).lastrowid
+                or 0
+            )
 
-    def finish(self, changes: Iterable[Change], failed: Mapping[str, str], meta: Mapping[str, Any]) -> None:
+    def intend(self, changes: Iterable[Change]) -> None:
+        """Commit what the run is about to do."""
+        with self._transaction() as connection:
+            self._intend(connection, changes)
+
+    def _intend(self, connection: sqlite3.Connection, changes: Iterable[Change]) -> None:
+        made: list[tuple[Any, ...]] = []
+        altered, gone, moved, again = [], [], [], []
+        for change in changes:
+            item = change.item
+            if change.action in (Action.DELETE, Action.FORGET) or change.releases:
+                gone.append((item.urn,))
+                if change.moved_from:
+                    moved.append((item.urn, change.moved_from))
+            elif change.action is Action.CREATE or change.record is None or change.settles == "create":
+                made.append((*rows.row(item), self._run))
+                if change.record is not None:
+                    again.append(item.urn)
+            elif change.moved_from:
+                made.append((*rows.row(item), self._run))
+                gone.append((change.moved_from,))
+            elif change.writes or change.settles:
+                altered.append((change.action.value, rows.dumps(item.props), item.urn))
+        connection.executemany("UPDATE resources SET urn=? WHERE urn=?", moved)
+        connection.executemany("UPDATE resources SET intent='delete' WHERE urn=?", gone)
+        self._bury(connection, again)
+        columns = f"({rows.COLUMNS}, born, intent)"
+        connection.executemany(
+            f"INSERT OR REPLACE INTO resources {columns} VALUES (?,?,?,?,?,?,?,?,?,?,?,'create')", made
+        )
+        connection.executemany("UPDATE resources SET intent=?, next=? WHERE urn=?", altered)
+
+    def finish(
+        self,
+        changes: Sequence[Change],
+        failed: Mapping[str, str],
+        meta: Mapping[str, Any],
+        *,
+        status: str,
+        summary: Mapping[str, int],
+    ) -> None:
         """Commit what was done. `failed`: urn -> "absent" (never made), or "kept" (nothing or not all was changed)."""
-        with self._errors():
-            connection = self._open()
-            connection.execute("BEGIN IMMEDIATE")
+        with self._transaction() as connection:
             self._put_meta(connection, meta)
-            absent = [(urn,) for urn, how in failed.items() if how == "absent"]
+            absent = [(urn, self._run) for urn, how in failed.items() if how == "absent"]
             kept = [(urn,) for urn, how in failed.items() if how == "kept"]
-            connection.executemany("DELETE FROM resources WHERE urn=? AND intent='create'", absent)
+            connection.executemany("DELETE FROM resources WHERE urn=? AND born=?", absent)
             connection.executemany(
                 "UPDATE resources SET intent=NULL, next=NULL WHERE urn=? AND intent IS NOT NULL", kept
             )
-            connection.execute("DELETE FROM resources WHERE intent='delete'")
-            rows = [
-                (_dumps(c.item.extra), _dumps(list(c.item.after)), c.item.where, _opts(c.item.opts), c.item.urn)
+            settled = [
+                (
+                    rows.dumps(c.item.extra),
+                    rows.dumps(list(c.item.after)),
+                    c.item.where,
+                    rows.opts(c.item.opts),
+                    c.item.urn,
+                )
                 for c in changes
                 if c.action not in (Action.DELETE, Action.FORGET)
                 and not c.releases
                 and (c.action is not Action.CREATE or "cookie" in c.item.extra or "found" in c.item.extra)
             ]
-            connection.executemany("UPDATE resources SET extra=?, after=?, program=?, opts=? WHERE urn=?", rows)
+            ended = connection.execute(
+                "SELECT urn FROM resources WHERE intent='delete' OR (next IS NOT NULL AND next <> props)"
+            ).fetchall()
+            self._bury(connection, [urn for (urn,) in ended])
+            connection.execute("DELETE FROM resources WHERE intent='delete'")
+            connection.executemany("UPDATE resources SET extra=?, after=?, program=?, opts=? WHERE urn=?", settled)
             connection.execute(
-                "UPDATE resources SET props=COALESCE(next, props), next=NULL, intent=NULL WHERE intent IS NOT NULL"
+                "UPDATE resources SET born=CASE WHEN next <> props THEN ? ELSE born END, props=next, next=NULL,"
+                " intent=NULL WHERE next IS NOT NULL",
+                (self._run,),
             )
-            connection.execute("COMMIT")
+            connection.execute("UPDATE resources SET intent=NULL WHERE intent NOT IN ('create', '')")
+            connection.execute(
+                "UPDATE applies SET finished=?, status=?, summary=? WHERE id=?",
+                (time.time(), status, rows.dumps(dict(summary)), self._run),
+            )
+            connection.execute("DELETE FROM applies WHERE id <= ?", (self._run - KEPT,))
+            connection.execute("DELETE FROM past WHERE died <= ?", (self._run - KEPT,))
+
+    def _bury(self, connection: sqlite3.Connection, urns: Sequence[str]) -> None:
+        """Keep versions of rows that are about to end; those that this very run made never were."""
+        columns = f"{rows.COLUMNS}, born".removeprefix("urn, ")
+        connection.executemany(
+            f"INSERT INTO past (urn, {columns}, died) SELECT ?, {columns}, ? FROM resources WHERE urn=? AND born<?",
+            [(urn.removesuffix(_OLD), self._run, urn, self._run) for urn in urns],
+        )
 
     def put_meta(self, meta: Mapping[str, Any]) -> None:
         """Commit meta data alone."""
-        with self._errors():
-            connection = self._open()
-            connection.execute("BEGIN IMMEDIATE")
+        with self._transaction() as connection:
             self._put_meta(connection, meta)
-            connection.execute("COMMIT")
 
     def _put_meta(self, connection: sqlite3.Connection, meta: Mapping[str, Any]) -> None:
-        rows = [(key, json.dumps(value)) for key, value in meta.items()]
-        connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+        pairs = [(key, json.dumps(value)) for key, value in meta.items()]
+        connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", pairs)
 
     def remove(self) -> None:
         """Delete the file: nothing is owned any more."""
@@ -205,50 +271,3 @@ def stacks(folder: Path) -> list[str]:
         return sorted(path.stem for path in folder.glob("*.db"))
     except OSError:
         return []
-
-
-def _row(item: Item) -> tuple[str, ...]:
-    return (
-        item.urn,
-        item.kind.word,
-        item.name,
-        item.netns,
-        item.component,
-        _dumps(item.props),
-        _dumps(item.extra) if item.extra else "{}",
-        _dumps(list(item.after)) if item.after else "[]",
-        item.where,
-        _opts(item.opts),
-    )
-
-
-def _opts(opts: Opts) -> str:
-    """What has to be known of the options when the program is gone."""
-    if opts is DEFAULT_OPTS:
-        return "{}"
-    return _dumps({"protect": opts.protect, "retain_on_delete": opts.retain_on_delete})
-
-
-def _item(row: tuple[Any, ...]) -> Item:
-    urn, word, name, netns, component, props, extra, after, program, opts, intent = row
-    kind = KINDS.get(word)
-    if kind is None:
-        raise StateError(f"the state holds {urn}, of a kind {word!r} that this netdsl does not know")
-    properties = json.loads(props)
-    known = json.loads(extra) if extra != "{}" else {}
-    if intent is not None:
-        known["unsettled"] = intent
-    return Item(
-        urn=urn,
-        kind=kind,
-        name=name,
-        netns=netns,
-        component=component,
-        key=kind.identity(netns, name, properties),
-        props=properties,
-        needs=kind.needs(netns, name, properties),
-        after=tuple(json.loads(after)) if after != "[]" else (),
-        where=program,
-        opts=DEFAULT_OPTS if opts == "{}" else Opts(**json.loads(opts)),
-        extra=known,
-    )

@@ -1,0 +1,64 @@
+"""A resource as a row of the state, and back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from netdsl.errors import StateError
+from netdsl.kinds import KINDS
+from netdsl.lang.item import DEFAULT_OPTS, Item, Opts
+
+COLUMNS = "urn, kind, name, netns, component, props, extra, after, program, opts"
+"""What `row` gives and `item` takes, in this order."""
+
+dumps = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+def row(item: Item) -> tuple[str, ...]:
+    """The columns of one item."""
+    return (
+        item.urn,
+        item.kind.word,
+        item.name,
+        item.netns,
+        item.component,
+        dumps(item.props),
+        dumps(item.extra) if item.extra else "{}",
+        dumps(list(item.after)) if item.after else "[]",
+        item.where,
+        opts(item.opts),
+    )
+
+
+def opts(given: Opts) -> str:
+    """What has to be known of the options when the program is gone."""
+    if given is DEFAULT_OPTS:
+        return "{}"
+    return dumps({"protect": given.protect, "retain_on_delete": given.retain_on_delete})
+
+
+def item(columns: tuple[Any, ...], intent: str | None = None) -> Item:
+    """The item of some columns; `intent` is what an interrupted run was about to do with it."""
+    urn, word, name, netns, component, props, extra, after, program, options = columns
+    kind = KINDS.get(word)
+    if kind is None:
+        raise StateError(f"the state holds {urn}, of a kind {word!r} that this netdsl does not know")
+    properties = json.loads(props)
+    known = json.loads(extra) if extra != "{}" else {}
+    if intent is not None:
+        known["unsettled"] = intent
+    return Item(
+        urn=urn,
+        kind=kind,
+        name=name,
+        netns=netns,
+        component=component,
+        key=kind.identity(netns, name, properties),
+        props=properties,
+        needs=kind.needs(netns, name, properties),
+        after=tuple(json.loads(after)) if after != "[]" else (),
+        where=program,
+        opts=DEFAULT_OPTS if options == "{}" else Opts(**json.loads(options)),
+        extra=known,
+    )
