@@ -26,6 +26,7 @@ dev)
     need tc iproute2
     need ping iputils-ping
     need tcpdump tcpdump
+    need nft nftables
     need strace strace
     need unshare util-linux
     need nsenter util-linux

@@ -9,18 +9,22 @@ if TYPE_CHECKING:
     from netdsl.kinds.address import Address
     from netdsl.kinds.bridge import Bridge
     from netdsl.kinds.bridge_vlan import BridgeVlan
+    from netdsl.kinds.dnat import Dnat
     from netdsl.kinds.dummy import Dummy
     from netdsl.kinds.fdb_entry import FdbEntry
     from netdsl.kinds.geneve import Geneve
     from netdsl.kinds.ipvlan import Ipvlan
     from netdsl.kinds.link import Link
     from netdsl.kinds.macvlan import Macvlan
+    from netdsl.kinds.masquerade import Masquerade
     from netdsl.kinds.neighbor import Neighbor
     from netdsl.kinds.netem import Netem
     from netdsl.kinds.netns import Netns
     from netdsl.kinds.route import Route
     from netdsl.kinds.rule import Rule
+    from netdsl.kinds.snat import Snat
     from netdsl.kinds.sysctl import Sysctl
+    from netdsl.kinds.tap import Tap
     from netdsl.kinds.tunnel import Tunnel
     from netdsl.kinds.veth import Veth, VethEnd
     from netdsl.kinds.vlan import Vlan
@@ -36,12 +40,14 @@ __all__ = [
     "Bridge",
     "BridgeVlan",
     "Component",
+    "Dnat",
     "Dummy",
     "FdbEntry",
     "Geneve",
     "Ipvlan",
     "Link",
     "Macvlan",
+    "Masquerade",
     "Neighbor",
     "Netem",
     "Netns",
@@ -50,7 +56,9 @@ __all__ = [
     "OverlayNode",
     "Route",
     "Rule",
+    "Snat",
     "Sysctl",
+    "Tap",
     "Tunnel",
     "Veth",
     "VethEnd",

@@ -42,7 +42,7 @@ exec "$0" -I -S "$1"
 """
 
 # Prints JSON values one after the other, then the names of namespaces as text. `vlan show` is refused by a kernel
-# without bridge VLAN filtering.
+# without bridge VLAN filtering, `nft` by one without nf_tables.
 PICTURE = """
 set -e
 ip -d -j addr show
@@ -54,10 +54,12 @@ bridge -d -j fdb show
 tc -j qdisc show
 vlans=$(bridge -d -j vlan show 2>/dev/null) || vlans='[]'
 echo "$vlans"
+tables=$(nft -j list ruleset 2>/dev/null) || tables='{"nftables": []}'
+echo "$tables"
 cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding
 ip netns list-id
 """
-PARTS = ("links", "routes4", "rules4", "routes6", "rules6", "neighbours", "nexthops", "fdb", "qdiscs", "vlans")
+PARTS = ("links", "routes4", "rules4", "routes6", "rules6", "neighbours", "nexthops", "fdb", "qdiscs", "vlans", "tables")
 SYSCTLS = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 
 # What moves by itself: counters, timers, and what the kernel works out from the carrier in its own time.
@@ -290,9 +292,15 @@ class Sandbox:
             "links": [_link(link, names) for link in raw["links"] if link],
             "routes6": [route for route in raw["routes6"] if not _derived_route(route)],
             "fdb": [entry for entry in raw["fdb"] if not _passing_entry(entry)],
+            "tables": [_table(entry) for entry in raw["tables"]["nftables"] if "metainfo" not in entry],
             "sysctls": dict(zip(SYSCTLS, values[len(PARTS) :], strict=True)),
         }
         return {part: _settled(value) for part, value in kept.items()}
+
+
+def _table(entry: dict[str, Any]) -> dict[str, Any]:
+    """A table, chain or rule of nf_tables without its handle, which counts all that were ever made."""
+    return {kind: {key: value for key, value in body.items() if key != "handle"} for kind, body in entry.items()}
 
 
 def _link(link: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

@@ -81,6 +81,8 @@ def shown(item: Item, index: int) -> Have:
     if item.kind.is_link:
         have.ifindex = item.extra["ifindex"] = (1 << 20) + index
         have.marks = (altname("lab", item.name),)
+    elif item.kind.family == "nft":
+        have.marks = (altname("lab", item.name),)
     return have
 
 

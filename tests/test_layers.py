@@ -53,6 +53,8 @@ NO_KINDS = {
     "link_wire.py",
     "link_words.py",
     "lower.py",
+    "nft_rule.py",
+    "nftables.py",
     "ranges.py",
     "shell.py",
     "upper.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Protocol, TypeAlias
 
 import attrs
@@ -13,9 +14,9 @@ from netdsl.engine.change import Action, Change, Plan
 from netdsl.engine.compile import MACHINE, Encoding, Step, Wave, creations, deletions
 from netdsl.engine.observe import Observation
 from netdsl.engine.observe import Target as Observed
-from netdsl.engine.sender import sender
+from netdsl.engine.sender import Batch, sender
 from netdsl.errors import Problem
-from netdsl.lang.ops import DropNetns, Failure, MakeNetns, Probe, Send, WriteSysctl
+from netdsl.lang.ops import Call, DropNetns, Failure, MakeNetns, MakeTun, Probe, Send, Transaction, WriteSysctl
 
 _GONE = frozenset((errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL))
 """What the kernel says to a delete when there is nothing to delete any more."""
@@ -34,6 +35,7 @@ class Target(Observed, Protocol):
     def netns_fd(self, netns: str) -> int: ...
     def release_fds(self) -> None: ...
     def submit(self, netns: str, messages: Sequence[tuple[int, bytes]]) -> dict[int, Failure]: ...
+    def perform(self, netns: str, calls: Sequence[tuple[int, Call]]) -> dict[int, Failure]: ...
     def make_netns(
         self, wanted: Sequence[MakeNetns], mark: Sequence[bytes], meanwhile: Callable[[], None]
     ) -> dict[str, Failure]: ...
@@ -288,35 +290,46 @@ class Run:
     def _netlink(self, places: Mapping[str, list[Step]]) -> None:
         """Send what is to be done in each place, encoding one while the kernel works on another."""
         under_way: list[tuple[list[Step], list[Owners]]] = []
-        with sender(self.target, self.stopped) as out:
+        with sender(self.stopped) as out:
             for place, steps in places.items():
                 ready = [step for step in steps if not self._blocked(step)]
                 if ready and not self._hold(ready):
                     batches = self._encode(place, ready)
-                    for where, messages, _ in batches:
-                        out.put(where, messages)
-                    under_way.append((ready, [owners for _, _, owners in batches]))
+                    for batch, _ in batches:
+                        out.put(batch)
+                    under_way.append((ready, [owners for _, owners in batches]))
             for ready, parts in under_way:
                 self._collect(ready, parts, [out.result() for _ in parts])
 
-    def _encode(self, place: str, steps: Sequence[Step]) -> list[tuple[str, list[tuple[int, bytes]], Owners]]:
-        """Batches in the order in which they are to be sent: one, unless an operation has to go to another netns."""
-        where, messages, owners = place, list[tuple[int, bytes]](), Owners()
-        batches = [(where, messages, owners)]
-        encoding = self.encoding
+    def _encode(self, place: str, steps: Sequence[Step]) -> list[tuple[Batch, Owners]]:
+        """Batches in the order in which they are to be sent: one, unless some go elsewhere or are no messages."""
+        target, encoding = self.target, self.encoding
+        where, messages, calls, owners = place, list[tuple[int, bytes]](), list[tuple[int, Call]](), Owners()
+        batches: list[tuple[Batch, Owners]] = [(partial(target.submit, where, messages), owners)]
+        calling = False
         seq = 0
         for step in steps:
             first = True
             for op in step.ops(encoding):
                 if isinstance(op, Send):
-                    if (place if op.netns is None else op.netns) != where:
+                    if calling or (place if op.netns is None else op.netns) != where:
                         where, messages, owners = place if op.netns is None else op.netns, [], {}
-                        batches.append((where, messages, owners))
+                        batches.append((partial(target.submit, where, messages), owners))
+                        calling = False
                     seq += 1
                     messages.append((seq, op.message(seq)))
-                    owners[seq] = (step, first)
-                    first = False
-        return [batch for batch in batches if batch[1]]
+                elif isinstance(op, Transaction | MakeTun):
+                    if not calling:
+                        calls, owners = [], {}
+                        batches.append((partial(target.perform, place, calls), owners))
+                        calling = True
+                    seq += 1
+                    calls.append((seq, op))
+                else:
+                    continue
+                owners[seq] = (step, first)
+                first = False
+        return [(batch, owners) for batch, owners in batches if owners]
 
     def _collect(self, steps: Sequence[Step], parts: list[Owners], results: list[dict[int, Failure] | None]) -> None:
         """What came of the batches of one place; when the run was stopped the later ones were not sent."""

@@ -3,41 +3,34 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
 from threading import Thread
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from netdsl.lang.ops import Failure
 
-Batch: TypeAlias = tuple[str, Sequence[tuple[int, bytes]]]
-"""A netns, and messages with their sequence numbers."""
+Batch: TypeAlias = Callable[[], dict[int, Failure]]
+"""Sends messages and gives those that were refused, by their numbers."""
 
 _SWITCH = 0.00002
 """Seconds until a thread that computes lets the sender have its turn; Python's own 0.005 is a batch's whole time."""
 
 
-class Submits(Protocol):
-    """What can send a batch and tell which messages were refused."""
-
-    def submit(self, netns: str, messages: Sequence[tuple[int, bytes]]) -> dict[int, Failure]: ...
-
-
 class Sender:
     """Sends batches in the order in which they were put, in a thread of its own."""
 
-    def __init__(self, target: Submits, stopped: Callable[[], bool]) -> None:
-        self._target = target
+    def __init__(self, stopped: Callable[[], bool]) -> None:
         self._stopped = stopped
         self._batches: SimpleQueue[Batch | None] = SimpleQueue()
         self._results: SimpleQueue[dict[int, Failure] | BaseException | None] = SimpleQueue()
         self._thread = Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def put(self, netns: str, messages: Sequence[tuple[int, bytes]]) -> None:
+    def put(self, batch: Batch) -> None:
         """Hand a batch over."""
-        self._batches.put((netns, messages))
+        self._batches.put(batch)
 
     def result(self) -> dict[int, Failure] | None:
         """The refused messages of the next batch in order; None when it was not sent, because the run is to stop."""
@@ -55,18 +48,18 @@ class Sender:
         broken = False
         while (batch := self._batches.get()) is not None:
             try:
-                self._results.put(None if broken or self._stopped() else self._target.submit(*batch))
+                self._results.put(None if broken or self._stopped() else batch())
             except BaseException as error:  # raised where the result is asked for; nothing is sent after it
                 broken = True
                 self._results.put(error)
 
 
 @contextmanager
-def sender(target: Submits, stopped: Callable[[], bool]) -> Iterator[Sender]:
+def sender(stopped: Callable[[], bool]) -> Iterator[Sender]:
     """A sender for the length of a block."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH)
-    made = Sender(target, stopped)
+    made = Sender(stopped)
     try:
         yield made
     finally:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-from netdsl.kernel import namespaces
+from netdsl.kernel import call, namespaces
 from netdsl.kernel.netlink import Netlink
 from netdsl.kernel.release import Watch, nsid
 from netdsl.lang.dump import Dump, Scope
 from netdsl.lang.naming import digest
-from netdsl.lang.ops import Failure, MakeNetns, Probe
+from netdsl.lang.ops import Call, Failure, MakeNetns, Probe, Send
 
 _SPARE_FDS = 128
 _PATIENCE = 1.0
@@ -105,7 +105,10 @@ class Machine:
         if body is None:
             return
         read = dump.read
-        self._socket(scope.netns).dump(dump.request, body, lambda buffer, a, b: read(buffer, a, b, scope))
+        if dump.protocol:
+            namespaces.visit([scope.netns], lambda _: call.dump(dump, body, scope))
+        else:
+            self._socket(scope.netns).dump(dump.request, body, lambda buffer, a, b: read(buffer, a, b, scope))
 
     def read_files(self, wanted: Sequence[tuple[str, str]]) -> list[str | None]:
         """Contents of files below /proc/sys, each (netns, path); None where there is no such file."""
@@ -142,13 +145,14 @@ class Machine:
         """
 
         def ask() -> set[Probe]:
+            missing = set()
             with closing(Netlink()) as netlink:
-                missing = set()
                 for probe in probes:
-                    refused = netlink.submit([(1, probe.send.message(1))])
-                    if refused and refused[1].errno == probe.absent:
+                    op = probe.op
+                    refused = netlink.submit([(1, op.message(1))]) if isinstance(op, Send) else call.perform([(1, op)])
+                    if refused and refused[1].errno in probe.absent:
                         missing.add(probe)
-                return missing
+            return missing
 
         return namespaces.in_new(ask, set())
 
@@ -171,6 +175,12 @@ class Machine:
     def submit(self, netns: str, messages: Sequence[tuple[int, bytes]]) -> dict[int, Failure]:
         """Send a batch; returns the refused ones by sequence number."""
         return self._socket(netns).submit(messages)
+
+    def perform(self, netns: str, calls: Sequence[tuple[int, Call]]) -> dict[int, Failure]:
+        """Do what is no rtnetlink message; returns what was refused, by number."""
+        failed: dict[int, Failure] = {}
+        namespaces.visit([netns], lambda _: failed.update(call.perform(calls)))
+        return failed
 
     def make_netns(
         self, wanted: Sequence[MakeNetns], mark: Sequence[bytes], meanwhile: Callable[[], None]

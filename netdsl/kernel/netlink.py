@@ -26,8 +26,8 @@ _TRIES = 20
 class Netlink:
     """One socket, in the namespace of the thread that makes it."""
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+    def __init__(self, protocol: int = 0) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         setsockopt = self._socket.setsockopt
         for option in (_CAP_ACK, _EXT_ACK, _STRICT_CHK):
             setsockopt(_SOL_NETLINK, option, 1)
@@ -62,9 +62,18 @@ class Netlink:
             buffer = bytearray(b"".join([body for _, body in messages[start:end]]))
             last, body = messages[end - 1]
             buffer[len(buffer) - len(body) + 6] |= wire.F_ACK
-            self._send(buffer)
-            self._collect(last, failures)
+            failures |= self.exchange(buffer, last)
             start = end
+        return failures
+
+    def exchange(self, buffer: bytes | bytearray, last: int) -> dict[int, Failure]:
+        """One send; returns what was refused. `last` is the number of the message that asks for an acknowledgement.
+
+        Number 0 is that of a batch as a whole (nfnetlink_rcv_batch).
+        """
+        failures: dict[int, Failure] = {}
+        self._send(buffer)
+        self._collect(last, failures)
         return failures
 
     def _send(self, buffer: bytes | bytearray) -> None:
@@ -90,7 +99,7 @@ class Netlink:
                     failure = _failure(buffer, offset, size, flags)
                     if failure is not None:
                         failures[seq] = failure
-                    if seq == last:
+                    if seq in (last, 0):
                         return
                 offset += (size + 3) & ~3
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from netdsl.kinds.address import Address
 from netdsl.kinds.bridge import Bridge
 from netdsl.kinds.bridge_vlan import BridgeVlan
+from netdsl.kinds.dnat import Dnat
 from netdsl.kinds.dummy import Dummy
 from netdsl.kinds.fdb_entry import FdbEntry
 from netdsl.kinds.geneve import Geneve
@@ -12,12 +13,15 @@ from netdsl.kinds.ipvlan import Ipvlan
 from netdsl.kinds.link import FALLBACK_LINKS, LINK_KINDS, Link
 from netdsl.kinds.link_dump import LINKS
 from netdsl.kinds.macvlan import Macvlan
+from netdsl.kinds.masquerade import Masquerade
 from netdsl.kinds.neighbor import Neighbor
 from netdsl.kinds.netem import Netem
 from netdsl.kinds.netns import Netns
 from netdsl.kinds.route import Route
 from netdsl.kinds.rule import Rule
+from netdsl.kinds.snat import Snat
 from netdsl.kinds.sysctl import Sysctl
+from netdsl.kinds.tap import Tap
 from netdsl.kinds.tunnel import Tunnel
 from netdsl.kinds.veth import Veth, VethEnd
 from netdsl.kinds.vlan import Vlan
@@ -42,12 +46,16 @@ _ALL: tuple[type[Resource], ...] = (
     Macvlan,
     Ipvlan,
     Geneve,
+    Tap,
     Address,
     Neighbor,
     FdbEntry,
     Route,
     Rule,
     Netem,
+    Masquerade,
+    Snat,
+    Dnat,
 )
 
 KINDS: dict[str, type[Resource]] = {cls.word: cls for cls in _ALL}

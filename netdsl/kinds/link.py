@@ -189,7 +189,7 @@ class Link(SpokenLink):
         """Managed properties; an adopted link keeps its own MAC unless one is given."""
         found = super().props()
         if self.__dict__.get("kept_mac"):
-            del found["mac"]
+            found.pop("mac", None)
         return found
 
     # -- encoding

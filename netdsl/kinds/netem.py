@@ -106,7 +106,7 @@ class Netem(Resource):
     def probes(cls, props: Mapping[str, Any] | None) -> Sequence[Probe]:
         """Asked for on lo of a new netns."""
         body = _TCMSG.pack(0, 1, HANDLE, TC_H_ROOT, 0) + _options({})
-        return (Probe("netem", cls.requires, Send(RTM_NEWQDISC, wire.F_CREATE | wire.F_EXCL, body), ENOENT),)
+        return (Probe("netem", cls.requires, Send(RTM_NEWQDISC, wire.F_CREATE | wire.F_EXCL, body), (ENOENT,)),)
 
     @classmethod
     def create(cls, item: Item, env: Env) -> Sequence[Op]:

@@ -41,6 +41,7 @@ class Dump:
     body      request body for a scope (filters by what is of interest), or None where nothing is
     read      decodes one reply (buffer, start and end of its body) into the scope
     settle    called once when all netns have been read, for what spans several of them
+    protocol  netlink protocol; 0 is rtnetlink
     """
 
     name: str
@@ -48,6 +49,7 @@ class Dump:
     body: Callable[[Scope], bytes | None]
     read: Callable[[bytes, int, int, Scope], None]
     settle: Callable[[Sequence[Scope], Nsid], None] | None = None
+    protocol: int = 0
 
 
 @attrs.frozen(eq=False)

@@ -9,6 +9,9 @@ from typing import NamedTuple, Protocol, TypeAlias
 from netdsl import wire
 from netdsl.lang.item import Item, Key
 
+NETLINK_NETFILTER = 12
+"""The netlink protocol of nf_tables; rtnetlink's is 0."""
+
 
 class Send(NamedTuple):
     """One rtnetlink message in the item's netns, or another one: type, flags beyond REQUEST, body."""
@@ -23,18 +26,34 @@ class Send(NamedTuple):
         return wire.message(self.kind, wire.F_REQUEST | self.flags, seq, self.body)
 
 
+class Transaction(NamedTuple):
+    """Messages to nf_tables that take effect together or not at all: type, flags beyond REQUEST, body of each."""
+
+    messages: tuple[tuple[int, int, bytes], ...]
+
+
+class MakeTun(NamedTuple):
+    """Create a persistent tun or tap device (linux/if_tun.h). `owner` and `group` are ids, -1 is anybody."""
+
+    name: str
+    ifindex: int
+    flags: int
+    owner: int
+    group: int
+
+
 class Probe(NamedTuple):
-    """A message that shows whether the kernel has something: sent in a netns that is thrown away.
+    """An operation that shows whether the kernel has something: tried out in a netns that is thrown away.
 
     what    the kernel's name of it ("ipip")
     option  the kernel option that offers it
-    send    a request that a kernel without it refuses with `absent`, and one with it takes or refuses otherwise
+    op      what a kernel without it refuses with one of `absent`, and one with it does or refuses otherwise
     """
 
     what: str
     option: str
-    send: Send
-    absent: int = EOPNOTSUPP
+    op: Send | Transaction | MakeTun
+    absent: tuple[int, ...] = (EOPNOTSUPP,)
 
 
 class WriteSysctl(NamedTuple):
@@ -57,7 +76,10 @@ class DropNetns(NamedTuple):
     name: str
 
 
-Op: TypeAlias = Send | WriteSysctl | MakeNetns | DropNetns
+Call: TypeAlias = Transaction | MakeTun
+"""What is no rtnetlink message, but happens in a netns in its order among them."""
+
+Op: TypeAlias = Send | Call | WriteSysctl | MakeNetns | DropNetns
 
 
 class Failure(NamedTuple):
