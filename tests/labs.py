@@ -36,8 +36,8 @@ def plan_of(sandbox: Sandbox, *args: str) -> list[dict[str, Any]]:
 
 
 def unowned(picture: Any) -> Any:
-    """A dump without what a script does not choose: ifindexes, the altnames and comments that mark links and tables as a
-    stack's own, and link-local addresses, which the kernel makes up for some tunnels."""
+    """A dump without what a script does not choose: ifindexes, the altnames and comments that mark links and tables as
+    a stack's own, and link-local addresses, which the kernel makes up for some tunnels."""
     if isinstance(picture, dict):
         unknown = ("ifindex", "link_index", "altnames", "permaddr", "comment")
         return {key: unowned(value) for key, value in picture.items() if key not in unknown}

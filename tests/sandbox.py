@@ -59,7 +59,9 @@ echo "$tables"
 cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding
 ip netns list-id
 """
-PARTS = ("links", "routes4", "rules4", "routes6", "rules6", "neighbours", "nexthops", "fdb", "qdiscs", "vlans", "tables")
+PARTS = (
+    *("links", "routes4", "rules4", "routes6", "rules6", "neighbours", "nexthops", "fdb", "qdiscs", "vlans", "tables"),
+)
 SYSCTLS = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 
 # What moves by itself: counters, timers, and what the kernel works out from the carrier in its own time.

@@ -49,7 +49,7 @@ def test_the_office_is_behind_one_address(sandbox: Sandbox) -> None:
 
 
 def test_a_port_leads_inside(sandbox: Sandbox) -> None:
-    """The gateway's port reaches the client's port 80, which sees who is asking; another port after a change in place."""
+    """The gateway's port reaches the client's port 80, which sees who asks; another port does after a change."""
     sandbox.netdsl("up", GATEWAY, "--yes")
     assert seen_address(sandbox, "client", "10.0.0.2", 80, "world", ("203.0.113.1", 8080)) == "203.0.113.9"
     sandbox.netdsl("up", GATEWAY, "--yes", "-p", "port=9090")

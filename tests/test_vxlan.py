@@ -50,3 +50,16 @@ def test_end_points_turn_into_each_other(sandbox: Sandbox, tmp_path: Path) -> No
         assert actions.get(f"{old}-{new}", "update") == ("update" if same else "replace"), (old, new)
     sandbox.netdsl("up", str(path), "--yes", "-p", "step=1")
     assert plan_of(sandbox, "turns") == []
+
+
+def test_the_mtu_without_dev(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Without dev the MTU follows from the link that has the local address; the kernel would take 1500."""
+    lines = ["from netdsl import *", "@stack", "def lab(mtu: int = 1400):", '    n = Netns("n")']
+    lines += ['    Bridge("low", netns=n, mtu=mtu, addresses=["10.0.0.1/24", "fd00::1/64"])']
+    lines += [f'    Vxlan("v{i}", vni={i}, netns=n, local="{a}")' for i, a in ((4, "10.0.0.1"), (6, "fd00::1"))]
+    path = tmp_path / "lab.py"
+    path.write_text("\n".join(lines) + "\n")
+    for mtu in (1400, 1300):
+        sandbox.netdsl("up", str(path), "--yes", "-p", f"mtu={mtu}")
+        found = {link["ifname"]: link["mtu"] for link in sandbox.ip("link", "show", netns="n")}
+        assert (found["v4"], found["v6"]) == (mtu - 50, mtu - 70)

@@ -9,6 +9,7 @@ import attrs
 
 from netdsl.errors import joined
 from netdsl.kinds.link import Link
+from netdsl.kinds.lower import lower_mtu
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.item import Item
 from netdsl.lang.ops import Env
@@ -33,6 +34,11 @@ VNI_MOST = 2**24 - 1
 VNI = "VXLAN network identifier; required unless external"
 SHOWN_IF_SET = attrs.evolve(PRESENCE, pack=FLAG.pack)
 END_POINTS = ("local", "remote", "mcast_group")
+OVERHEAD = {False: 50, True: 70}
+"""Bytes of outer IP, UDP and VXLAN header and inner Ethernet header, by whether the outer IP is IPv6.
+
+The kernel takes them off the MTU of `dev` (vxlan_config_apply); without `dev` it takes 1500, and full frames vanish.
+"""
 
 
 def other_family(have: Mapping[str, Any], want: Mapping[str, Any]) -> bool:
@@ -170,6 +176,9 @@ class Vxlan(Link):
         if self.ttl and self.ttl_inherit:
             self.fault(f"{self.title}: ttl {self.ttl} and ttl_inherit exclude each other")
         self._check_addresses()
+        if mine["mtu"] is None and self.dev is None and not self.broken:
+            v6 = any(is_v6(mine[word]) for word in END_POINTS if mine[word])
+            mine["mtu"] = lower_mtu(declaration, self.netns_name, None, self.local, OVERHEAD[v6])
         if self.vnis != ():
             from netdsl.kinds.vxlan_vni import declare_vnis
 
