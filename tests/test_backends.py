@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from test_two_node import NODES, PING, addresses, check_node, frames, link, names, route
+from test_two_node import NODES, PING, addresses, check_hostgw, check_node, check_vxlan, frames, link, names, route
 
 from labs import HOSTGW, IPIP, OVERLAY, VXLAN, answers, captured, plan_of
 from sandbox import Sandbox
@@ -51,6 +51,20 @@ WIRE = {
     "vxlan": (PING + 50, r"192\.168\.32\.24[56]\.\d+ > 192\.168\.32\.24[56]\.8472", "udp dst port 8472"),
 }
 """Bytes of the frame of a ping between containers, its outermost addresses, and tcpdump's filter for its kind."""
+
+
+@pytest.mark.parametrize(("here", "there", "vm", "container"), NODES)
+@pytest.mark.parametrize("lab", ["vxlan"], indirect=True)
+def test_vxlan_facts(lab: Sandbox, here: int, there: int, vm: str, container: str) -> None:
+    """The full kernel shows the vxlan lab as the machine's own does."""
+    check_vxlan(lab, here, there, vm, container)
+
+
+@pytest.mark.parametrize(("here", "there", "vm", "container"), NODES)
+@pytest.mark.parametrize("lab", ["host-gw"], indirect=True)
+def test_hostgw_facts(lab: Sandbox, here: int, there: int, vm: str, container: str) -> None:
+    """The full kernel shows the host-gw lab as the machine's own does."""
+    check_hostgw(lab, here, there, vm, container)
 
 
 @pytest.mark.parametrize("lab", BACKENDS, indirect=True)

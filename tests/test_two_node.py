@@ -86,9 +86,8 @@ def check_node(
     assert (default["gateway"], default["dev"], default["flags"]) == (f"172.{here}.0.1", "eth0", [])
 
 
-@pytest.mark.parametrize(("here", "there", "vm", "container"), NODES)
-def test_vxlan_facts(vxlan: Sandbox, here: int, there: int, vm: str, container: str) -> None:
-    """After `up` the kernel shows the node of the vxlan backend to the letter."""
+def check_vxlan(vxlan: Sandbox, here: int, there: int, vm: str, container: str) -> None:
+    """The kernel shows the node of the vxlan backend to the letter."""
     check_node(vxlan, here, there, vm, container)
     assert names(vxlan, vm) == {"eth0", f"br{here}", f"veth{here}", f"vtep{here}"}
     vtep = link(vxlan, vm, f"vtep{here}")
@@ -111,14 +110,25 @@ def test_vxlan_facts(vxlan: Sandbox, here: int, there: int, vm: str, container: 
     assert listening[7] == "0"  # its uid: it is the kernel's own socket, no process has it open
 
 
-@pytest.mark.parametrize(("here", "there", "vm", "container"), NODES)
-def test_hostgw_facts(hostgw: Sandbox, here: int, there: int, vm: str, container: str) -> None:
-    """After `up` the kernel shows the node of the host-gw backend to the letter."""
+def check_hostgw(hostgw: Sandbox, here: int, there: int, vm: str, container: str) -> None:
+    """The kernel shows the node of the host-gw backend to the letter."""
     check_node(hostgw, here, there, vm, container)
     assert names(hostgw, vm) == {"eth0", f"br{here}", f"veth{here}"}
     direct = route(hostgw, vm, f"172.{there}.0.0/24")
     assert (direct["gateway"], direct["dev"]) == (f"192.168.32.{there}", "eth0")
     assert direct["flags"] == ["onlink"]
+
+
+@pytest.mark.parametrize(("here", "there", "vm", "container"), NODES)
+def test_vxlan_facts(vxlan: Sandbox, here: int, there: int, vm: str, container: str) -> None:
+    """After `up` the kernel shows the vxlan lab as it was declared."""
+    check_vxlan(vxlan, here, there, vm, container)
+
+
+@pytest.mark.parametrize(("here", "there", "vm", "container"), NODES)
+def test_hostgw_facts(hostgw: Sandbox, here: int, there: int, vm: str, container: str) -> None:
+    """After `up` the kernel shows the host-gw lab as it was declared."""
+    check_hostgw(hostgw, here, there, vm, container)
 
 
 PING = 14 + 20 + 64
