@@ -52,6 +52,10 @@ class ConflictError(Problems):
     """Objects that are not ours stand where ours should be. Nothing was written."""
 
 
+class StalePlanError(Problems):
+    """A saved plan does not fit any more. Nothing was written."""
+
+
 class UnsupportedError(Problems):
     """The running kernel lacks what the stack needs. Nothing was written."""
 
@@ -72,6 +76,10 @@ class LockedError(NetdslError):
     exit_code = 5
 
 
+class GuardError(NetdslError):
+    """There is no guardian where one should be, or it is not the time to confirm."""
+
+
 class KernelError(NetdslError):
     """The kernel refused an operation outside a plan's messages (a dump, a namespace, a socket)."""
 
@@ -88,6 +96,16 @@ class ApplyError(Problems):
 
 class ReadBackError(Problems):
     """The kernel acknowledged everything but shows something else."""
+
+    exit_code = 4
+
+
+class RolledBack(Problems):
+    """Some operations of a plan failed, and what was done before them was undone as it had been asked for."""
+
+
+class RollbackError(Problems):
+    """A plan failed, and so did the return to what was there before."""
 
     exit_code = 4
 

@@ -105,6 +105,11 @@ class Deployment:
         if problems:
             raise ReadBackError(problems)
 
+    def tidy(self) -> None:
+        """A state without resources is none."""
+        if not self.session.store.load().items:
+            self.session.store.remove()
+
     def report(self, plan: Plan, outcome: Outcome, outputs: dict[str, Any], *, clean: bool = True) -> None:
         """Say what was done."""
         counts = outcome.counts(plan)

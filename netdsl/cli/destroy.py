@@ -6,34 +6,52 @@ import click
 
 from netdsl.cli import options
 from netdsl.cli.deployment import Deployment
+from netdsl.cli.guardian import require_none
 from netdsl.cli.session import open_session
 from netdsl.engine.deploy import Preview, plan_destroy
+from netdsl.engine.select import Selection
 from netdsl.state.lock import locked
 
 
 @click.command("destroy")
 @options.stack_argument
 @click.option("--name", metavar="NAME", help="The stack's name, where it is not the function's.")
+@click.option("--target", multiple=True, metavar="NAME", help="Only this, and what stands on it; * and ? match.")
+@click.option("--exclude", multiple=True, metavar="NAME", help="Leave it alone, and what it needs.")
 @options.state_dir
 @options.as_json
 @options.yes
+@options.lock_timeout
 @click.option("--details", is_flag=True, help="Print every change, however many.")
 @click.option("--force", is_flag=True, help="Go on although links that are not the stack's fall with its netns.")
 def command(
-    stack: str | None, name: str | None, state_dir: str | None, as_json: bool, yes: bool, details: bool, force: bool
+    stack: str | None,
+    name: str | None,
+    target: tuple[str, ...],
+    exclude: tuple[str, ...],
+    state_dir: str | None,
+    as_json: bool,
+    yes: bool,
+    lock_timeout: float,
+    details: bool,
+    force: bool,
 ) -> int:
     """Take away exactly what the stack made. It works from the state alone: the program may be gone."""
     session = open_session(stack, state_dir=state_dir, name=name, needs_program=False)
     if not session.store.exists():
         click.echo(f"stack {session.name} is not recorded: nothing to destroy", err=as_json)
         return 0
-    with locked(session.folder, session.name, "destroy"):
+    selection = Selection(target, exclude)
+    with locked(session.folder, session.name, "destroy", lock_timeout):
+        require_none(session.folder, session.name)
         session.reload()
         run = Deployment(session, "destroy", yes=yes, as_json=as_json, details=details)
 
         def look() -> Preview:
-            preview, held = plan_destroy(session.machine, session.name, session.recorded.items, force=force)
-            preview.plan.notes = [*session.notes, *map(hold_note, sorted(held.items()))]
+            preview, held = plan_destroy(
+                session.machine, session.name, session.recorded.items, force=force, selection=selection
+            )
+            preview.plan.notes[:0] = [*session.notes, *map(hold_note, sorted(held.items()))]
             return preview
 
         preview = look()
@@ -42,8 +60,7 @@ def command(
         try:
             run.carry_out(preview, {})
         finally:  # also when nobody reads the report
-            if not session.store.load().items:
-                session.store.remove()
+            run.tidy()
     return 0
 
 

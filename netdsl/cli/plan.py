@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import click
 
-from netdsl.cli import options, render
+from netdsl.cli import options, render, saved
 from netdsl.cli.session import given_params, open_session
 from netdsl.engine.compile import Encoding, all_steps
 from netdsl.engine.deploy import Preview
+from netdsl.engine.select import Selection
+from netdsl.errors import UsageError
 
 
 @click.command("plan")
 @options.stack_argument
 @options.program_options
+@options.selection_options
 @options.state_dir
 @options.adopt
 @options.as_json
 @click.option("--commands", is_flag=True, help="Print the equivalent shell script instead.")
+@click.option("--out", metavar="FILE", help="Write the plan to a file, for `netdsl up FILE.json`.")
 @click.option("--offline", is_flag=True, help="Compare with the state alone, without looking at the kernel.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 3 when changes are pending.")
 def command(
@@ -25,10 +29,14 @@ def command(
     params: tuple[str, ...],
     params_file: str | None,
     reset_params: bool,
+    target: tuple[str, ...],
+    exclude: tuple[str, ...],
+    replace: tuple[str, ...],
     state_dir: str | None,
     adopt: bool,
     as_json: bool,
     commands: bool,
+    out: str | None,
     offline: bool,
     detailed_exitcode: bool,
 ) -> int:
@@ -40,9 +48,14 @@ def command(
         given=given_params(params, params_file),
         reset_params=reset_params,
         adopts=adopt,
+        selection=Selection(target, exclude, replace),
     )
     preview = session.preview(offline=offline)
     assert session.declared is not None
+    if out is not None:
+        if offline or not saved.is_saved(out):
+            raise UsageError("--out takes a file that ends in .json, and a plan made against the kernel")
+        saved.write(out, session, preview)
     if commands:
         print_commands(preview)
     elif as_json:

@@ -12,10 +12,13 @@ import attrs
 from netdsl.cli import program
 from netdsl.engine import deploy
 from netdsl.engine.observe import LiveObserver
+from netdsl.engine.plan import EVERYTHING
+from netdsl.engine.select import Selection
 from netdsl.errors import StateError, UsageError, joined
 from netdsl.kernel.machine import Machine
 from netdsl.kinds import LINKS
 from netdsl.kinds.link import Link
+from netdsl.lang.item import Item
 from netdsl.lang.naming import STACK_NAME
 from netdsl.lang.params import resolve
 from netdsl.lang.stack import Declared, Stack, declare
@@ -30,6 +33,7 @@ class Session:
     program   "path:function", absolute
     values    the parameters that were given, now or before (what persists)
     adopts    take over whatever exists already
+    selection what of the plan is wanted
     notes     what the user should know before reading the plan
     """
 
@@ -42,6 +46,7 @@ class Session:
     program: str = ""
     values: dict[str, Any] = attrs.field(factory=dict)
     adopts: bool = False
+    selection: Selection = EVERYTHING
     notes: list[str] = attrs.field(factory=list)
     declared: Declared | None = None
 
@@ -63,7 +68,16 @@ class Session:
     def preview(self, *, offline: bool = False) -> deploy.Preview:
         """Declare and plan."""
         items, recorded = self.declare().items, self.recorded.items
-        found = deploy.preview(self.machine, self.name, items, recorded, offline=offline)
+        found = deploy.preview(self.machine, self.name, items, recorded, offline=offline, selection=self.selection)
+        found.plan.notes[:0] = self.notes
+        return found
+
+    def preview_of(self, items: list[Item]) -> deploy.Preview:
+        """Plan the way to these items, whatever the program says."""
+        if items:
+            found = deploy.preview(self.machine, self.name, items, self.recorded.items)
+        else:
+            found, _ = deploy.plan_destroy(self.machine, self.name, self.recorded.items)
         found.plan.notes = list(self.notes)
         return found
 
@@ -102,6 +116,7 @@ def open_session(
     given: Mapping[str, Any] | None = None,
     reset_params: bool = False,
     adopts: bool = False,
+    selection: Selection = EVERYTHING,
 ) -> Session:
     """Find the stack that an argument means, and check that program and state belong together."""
     folder = states.directory(state_dir)
@@ -120,7 +135,7 @@ def open_session(
     if stack is None and not store.exists():
         raise UsageError(f"there is no stack {stack_name!r}", fix=_known(folder))
     recorded = store.load()
-    session = Session(stack_name, folder, store, recorded, Machine(), stack, adopts=adopts)
+    session = Session(stack_name, folder, store, recorded, Machine(), stack, adopts=adopts, selection=selection)
     if stack is not None:
         session.program = f"{stack.function.__code__.co_filename}:{stack.name}"
         _check_owner(session)

@@ -44,6 +44,7 @@ def as_data(item: Item) -> dict[str, object]:
         "component": item.component,
         "props": item.props,
         "extra": item.extra,
+        "opts": {"protect": item.opts.protect, "retain_on_delete": item.opts.retain_on_delete},
         "after": list(item.after),
         "where": render.here(item.where),
     }

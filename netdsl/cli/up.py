@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
 
 from netdsl.cli import options
 from netdsl.cli.deployment import Deployment
-from netdsl.cli.session import given_params, open_session
+from netdsl.cli.guardian import Guard, require_none
+from netdsl.cli.saved import Saved, is_saved
+from netdsl.cli.session import Session, given_params, open_session
+from netdsl.cli.undo import Before, roll_back
 from netdsl.engine.apply import Outcome
 from netdsl.engine.deploy import summary
+from netdsl.engine.select import Selection
+from netdsl.errors import ApplyError, ReadBackError, RolledBack, UsageError
 from netdsl.state.lock import locked
 
 
 @click.command("up")
 @options.stack_argument
 @options.program_options
+@options.selection_options
 @options.state_dir
 @options.adopt
 @options.as_json
 @options.yes
+@options.lock_timeout
+@click.option("--rollback-on-failure", is_flag=True, help="Undo everything if anything fails.")
+@click.option(
+    "--confirm-within",
+    callback=options.seconds,
+    metavar="TIME",
+    help="Undo everything unless `netdsl confirm` follows in this time, like 60s.",
+)
 @click.option("--details", is_flag=True, help="Print every change, however many.")
 def command(
     stack: str | None,
@@ -26,33 +43,60 @@ def command(
     params: tuple[str, ...],
     params_file: str | None,
     reset_params: bool,
+    target: tuple[str, ...],
+    exclude: tuple[str, ...],
+    replace: tuple[str, ...],
     state_dir: str | None,
     adopt: bool,
     as_json: bool,
     yes: bool,
+    lock_timeout: float,
+    rollback_on_failure: bool,
+    confirm_within: float | None,
     details: bool,
 ) -> int:
-    """Show the plan, ask, and make it so."""
-    session = open_session(
-        stack,
-        state_dir=state_dir,
-        name=name,
-        given=given_params(params, params_file),
-        reset_params=reset_params,
-        adopts=adopt,
-    )
-    with locked(session.folder, session.name, "up"):
+    """Show the plan, ask, and make it so.
+
+    STACK may also be a plan that `netdsl plan --out FILE.json` wrote; it is refused when anything moved since.
+    """
+    saved = Saved(stack) if stack is not None and is_saved(stack) else None
+    selection = Selection(target, exclude, replace)
+    if saved is None:
+        session = open_session(
+            stack,
+            state_dir=state_dir,
+            name=name,
+            given=given_params(params, params_file),
+            reset_params=reset_params,
+            adopts=adopt,
+            selection=selection,
+        )
+    elif name or params or params_file or reset_params or adopt or selection:
+        raise UsageError("a saved plan has its parameters and options in it", fix="Give them to `netdsl plan --out`.")
+    else:
+        session = saved.open(state_dir)
+    with locked(session.folder, session.name, "up", lock_timeout):
+        require_none(session.folder, session.name)
         session.reload()
         run = Deployment(session, "up", yes=yes, as_json=as_json, details=details)
         preview = session.preview()
+        if saved is not None:
+            saved.check(session, preview)
         run.show(preview.plan, details=details)
-        pending = bool(preview.plan.pending)
-        if pending:
-            preview = run.confirm(preview, session.preview)
         assert session.declared is not None
         outputs = dict(summary(session.declared.outputs))
-        if pending:
-            run.carry_out(preview, outputs)
+        if preview.plan.pending:
+            before = Before.now(session)
+            preview = run.confirm(preview, session.preview)
+            with guarded(session, before.number, confirm_within if preview.plan.writes else None):
+                try:
+                    run.carry_out(preview, outputs)
+                except (ApplyError, ReadBackError) as error:
+                    if not rollback_on_failure:
+                        raise
+                    raise roll_back(session, before, error, as_json=as_json) from error
+            if confirm_within is not None and preview.plan.writes and not as_json:
+                click.echo(f"undone in {confirm_within:g} s unless you run: netdsl confirm {session.name}")
         else:
             if as_json:
                 run.report(preview.plan, Outcome(), outputs)
@@ -60,3 +104,21 @@ def command(
             if any(session.recorded.meta.get(key) != value for key, value in meta.items()):
                 session.store.put_meta(meta)
     return 0
+
+
+@contextmanager
+def guarded(session: Session, number: int, within: float | None) -> Iterator[None]:
+    """Start a guardian that goes back to a run unless this one is confirmed in time; None: do without."""
+    if within is None:
+        yield
+        return
+    guard = Guard(session.folder, session.name, number, within)
+    try:
+        yield
+    except RolledBack:
+        guard.say("abandoned")
+        raise
+    except BaseException:
+        guard.say("applied")  # some of it at least
+        raise
+    guard.say("applied")

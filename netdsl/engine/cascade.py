@@ -20,7 +20,6 @@ def cascade(changes: list[Change]) -> None:
     for change in flushing:
         index.flush(change)
     index.spread(gone)
-    _explain(changes)
 
 
 def lost_keys(changes: Iterable[Change]) -> dict[Key, Change]:
@@ -98,7 +97,7 @@ class _Index:
             if user.item.kind.word not in words or user.item.kind.keeps(user.item, change.diffs):
                 continue
             if user.have is not None and user.action in (Action.SAME, Action.UPDATE):
-                user.action, user.resent = Action.UPDATE, True
+                user.action, user.resent, user.cause = Action.UPDATE, True, change
                 user.reason = f"the kernel drops it when {change.item.title} changes {', '.join(change.diffs)}"
 
     def spread(self, gone: list[Change]) -> None:
@@ -112,19 +111,19 @@ class _Index:
                     continue
                 if effect is Gone.RESET:
                     if user.action in (Action.SAME, Action.UPDATE) and prop in user.item.props:
-                        user.action = Action.UPDATE
+                        user.action, user.cause = Action.UPDATE, change
                         user.diffs[prop] = ("", user.item.props[prop])
                         user.reason = f"{item.title} is replaced"
                         self.flush(user)
                 elif user.action in (Action.SAME, Action.UPDATE):
-                    user.action, user.falls = Action.REPLACE, item.title
+                    user.action, user.falls, user.cause = Action.REPLACE, item.title, change
                     user.reason = f"it goes with {item.title}"
                     queue.append(user)
             for watcher in self.watchers.get(item.netns, ()):
                 if watcher.have is None or watcher.action not in (Action.SAME, Action.UPDATE) or watcher.resent:
                     continue
                 if watcher.item.kind.falls_with(watcher.item, item, self._staying(item)):
-                    watcher.action, watcher.resent = Action.UPDATE, True
+                    watcher.action, watcher.resent, watcher.cause = Action.UPDATE, True, change
                     watcher.reason = f"the kernel may drop it with {item.title}"
                     queue.append(watcher)
 
@@ -135,7 +134,7 @@ class _Index:
         return [change.item for change in standing if not change.resent]
 
 
-def _explain(changes: list[Change]) -> None:
+def explain(changes: list[Change]) -> None:
     """A deletion that comes with another one says so."""
     lost = lost_keys(changes)
     for change in lost.values():

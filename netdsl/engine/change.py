@@ -35,6 +35,7 @@ class Change:
     adopts      it exists and becomes ours
     releases    it was taken over and is given back as it was found
     moved_from  the logical name that it had in the state
+    cause       the change that made this one necessary
     """
 
     action: Action
@@ -48,6 +49,7 @@ class Change:
     adopts: bool = False
     releases: bool = False
     moved_from: str = ""
+    cause: Change | None = None
 
     @property
     def verb(self) -> str:

@@ -12,7 +12,8 @@ from netdsl.engine.change import Action, Change, Plan
 from netdsl.engine.compile import assign_ifindexes
 from netdsl.engine.graph import sorted_items
 from netdsl.engine.observe import Observation, observe, remembered
-from netdsl.engine.plan import make_plan
+from netdsl.engine.plan import EVERYTHING, make_plan
+from netdsl.engine.select import Selection
 from netdsl.engine.world import Surroundings
 from netdsl.errors import ConflictError, Problem, StackError, UnsupportedError, joined
 from netdsl.kinds import FALLBACK_LINKS, KINDS
@@ -39,7 +40,13 @@ class Preview:
 
 
 def preview(
-    target: Target, stack: str, items: list[Item], recorded: Sequence[Item], *, offline: bool = False
+    target: Target,
+    stack: str,
+    items: list[Item],
+    recorded: Sequence[Item],
+    *,
+    offline: bool = False,
+    selection: Selection = EVERYTHING,
 ) -> Preview:
     """Look at the kernel and plan; `offline`: take the state's word for what the kernel has.
 
@@ -48,7 +55,7 @@ def preview(
     """
     seen = remembered(stack, recorded) if offline else observe(target, [*items, *recorded], KINDS)
     _relate(items, seen)
-    plan = make_plan(stack, sorted_items(items), recorded, seen)
+    plan = make_plan(stack, sorted_items(items), recorded, seen, selection)
     problems = _foreign_links(plan, _going(plan), seen)
     if problems:
         raise ConflictError(problems)
@@ -148,13 +155,15 @@ def read_back(target: Target, changes: Iterable[Change], outcome: Outcome) -> li
     return problems
 
 
-def plan_destroy(target: Target, stack: str, recorded: list[Item], *, force: bool = False) -> tuple[Preview, Holders]:
-    """A plan that deletes everything recorded, and the pids that hold netns of it.
+def plan_destroy(
+    target: Target, stack: str, recorded: list[Item], *, force: bool = False, selection: Selection = EVERYTHING
+) -> tuple[Preview, Holders]:
+    """A plan that deletes everything recorded (that is selected), and the pids that hold netns of it.
 
     Raises ConflictError when links that are not the stack's stand in its netns, unless `force` is given.
     """
     seen = observe(target, recorded, KINDS)
-    plan = make_plan(stack, [], sorted_items(recorded), seen)
+    plan = make_plan(stack, [], sorted_items(recorded), seen, selection)
     going = _going(plan)
     if not force:
         problems = _foreign_links(plan, going, seen)

@@ -6,19 +6,28 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
-from netdsl.engine.cascade import cascade, present_needs
+from netdsl.engine.cascade import cascade, explain, present_needs
 from netdsl.engine.change import Action, Change, Plan
 from netdsl.engine.observe import Observation
+from netdsl.engine.select import Selection, chosen, force, narrowed
 from netdsl.errors import ConflictError, Problem
 from netdsl.lang import naming
 from netdsl.lang.item import Gone, Have, Item, Key
 from netdsl.lang.property import Property
 
+EVERYTHING = Selection()
 
-def make_plan(stack: str, wanted: Sequence[Item], recorded: Iterable[Item], seen: Observation) -> Plan:
+
+def make_plan(
+    stack: str,
+    wanted: Sequence[Item],
+    recorded: Iterable[Item],
+    seen: Observation,
+    selection: Selection = EVERYTHING,
+) -> Plan:
     """Compare. `wanted` is in dependency order.
 
-    Raises ConflictError when foreign objects are in the way or protected ones would go.
+    Raises ConflictError when foreign objects are in the way or protected ones would go, of those that are selected.
     """
     records = {record.urn: record for record in recorded}
     matched = _match(wanted, records)
@@ -35,9 +44,19 @@ def make_plan(stack: str, wanted: Sequence[Item], recorded: Iterable[Item], seen
             old.item = attrs.evolve(before, urn=f"{before.urn}::old")
             old.moved_from = before.urn
             changes.append(old)
-    if look.problems:
-        raise ConflictError(look.problems)
+    if look.problems and not selection:
+        raise ConflictError(look.problems.values())
+    notes: list[str] = []
+    if selection:
+        force(changes, chosen(selection.replace, [change.item for change in changes]))
     cascade(changes)
+    if selection:
+        changes, notes = narrowed(changes, selection)
+        left = {change.item.urn for change in changes}
+        problems = [problem for urn, problem in look.problems.items() if urn in left]
+        if problems:
+            raise ConflictError(problems)
+    explain(changes)
     guarded = [c for c in changes if c.action in (Action.DELETE, Action.REPLACE) and c.item.opts.protect]
     if guarded:
         raise ConflictError(
@@ -48,7 +67,7 @@ def make_plan(stack: str, wanted: Sequence[Item], recorded: Iterable[Item], seen
             )
             for c in guarded
         )
-    return Plan(stack, changes)
+    return Plan(stack, changes, notes=notes)
 
 
 def _match(wanted: Sequence[Item], records: Mapping[str, Item]) -> dict[str, Item]:
@@ -98,7 +117,7 @@ class _Look:
     seen: Observation
     estranged: set[Key]
     kept: set[Key]
-    problems: list[Problem] = attrs.field(factory=list)
+    problems: dict[str, Problem] = attrs.field(factory=dict)
     told: set[Key] = attrs.field(factory=set)
 
 
@@ -121,8 +140,9 @@ def _compare(look: _Look, item: Item, record: Item | None) -> Change:
         below = [n.key for n in present_needs(item, have) if n.prop and n.gone is Gone.VANISH]
         if not look.told.intersection([*below, ("netns", "", item.netns)]):
             fix = "Remove it, choose another name, or take it over with opts=Opts(adopt=True) (all there is: --adopt)."
-            look.problems.append(Problem(foreign, item.where, fix))
+            look.problems[item.urn] = Problem(foreign, item.where, fix)
         look.told.add(item.key)
+        change.action = Action.CREATE  # which is not carried out
         return change
     change.adopts = bool(foreign)
     if change.adopts:

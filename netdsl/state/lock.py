@@ -7,13 +7,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 
 from netdsl.errors import LockedError, StateError
 
+_TICK = 0.05
+"""Seconds between two tries."""
+
 
 @contextmanager
-def locked(folder: Path, stack: str, what: str) -> Iterator[None]:
-    """Hold the stack's lock. Raises LockedError that names the holder."""
+def locked(folder: Path, stack: str, what: str, timeout: float = 0.0) -> Iterator[None]:
+    """Hold the stack's lock, waiting up to `timeout` seconds. Raises LockedError that names the holder."""
     path = folder / f"{stack}.lock"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -24,16 +28,28 @@ def locked(folder: Path, stack: str, what: str) -> Iterator[None]:
             fix="Choose another one with --state-dir or NETDSL_STATE_DIR.",
         ) from error
     try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(fd, 200, 0).decode(errors="replace").strip() or "another process"
-            raise LockedError(
-                f"stack {stack} is locked by {holder}", fix="Wait until it is done, or stop it; nothing was touched."
-            ) from None
+        ends = monotonic() + timeout
+        while not _taken(fd):
+            left = ends - monotonic()
+            if left <= 0:
+                holder = os.pread(fd, 200, 0).decode(errors="replace").strip() or "another process"
+                waited = f" (waited {timeout:g} s)" if timeout else ""
+                raise LockedError(
+                    f"stack {stack} is locked by {holder}{waited}",
+                    fix="Wait for it with --lock-timeout, or stop it; nothing was touched.",
+                )
+            sleep(min(left, _TICK))
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"pid {os.getpid()} ({what})\n".encode(), 0)
         yield
         os.ftruncate(fd, 0)
     finally:
         os.close(fd)
+
+
+def _taken(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import attrs
+
 from netdsl.errors import StateError
 from netdsl.kinds import KINDS
 from netdsl.lang.item import DEFAULT_OPTS, Item, Opts
@@ -35,7 +37,10 @@ def opts(given: Opts) -> str:
     """What has to be known of the options when the program is gone."""
     if given is DEFAULT_OPTS:
         return "{}"
-    return dumps({"protect": given.protect, "retain_on_delete": given.retain_on_delete})
+    kept: dict[str, Any] = {"protect": given.protect, "retain_on_delete": given.retain_on_delete}
+    if given.ignore_changes:
+        kept["ignore_changes"] = list(given.ignore_changes)
+    return dumps(kept)
 
 
 def item(columns: tuple[Any, ...], intent: str | None = None) -> Item:
@@ -62,3 +67,12 @@ def item(columns: tuple[Any, ...], intent: str | None = None) -> Item:
         opts=DEFAULT_OPTS if options == "{}" else Opts(**json.loads(options)),
         extra=known,
     )
+
+
+def wanted_again(columns: tuple[Any, ...]) -> Item:
+    """The item of a former version of a row: what only that time knew of it is gone."""
+    found = item(columns)
+    if found.extra.get("adopted"):
+        found.opts = attrs.evolve(found.opts, adopt=True)
+    found.extra = {}
+    return found

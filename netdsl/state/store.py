@@ -20,12 +20,8 @@ import attrs
 from netdsl.engine.change import Action, Change
 from netdsl.errors import StateError
 from netdsl.lang.item import Item
-from netdsl.state import rows, schema
-
-KEPT = 100
-"""Runs whose outcome can be gone back to; what only older ones know is dropped."""
-_OLD = "::old"
-"""How a plan names a record whose resource has another identity now (engine.plan)."""
+from netdsl.state import history, rows, schema
+from netdsl.state.history import Past
 
 
 @attrs.define(eq=False)
@@ -78,7 +74,7 @@ class Store:
             return Recorded({}, [])
         with self._errors():
             connection = self._open()
-            settled = self._settled(connection)
+            settled = history.settled(connection)
             found = connection.execute(f"SELECT {rows.COLUMNS}, intent, born FROM resources").fetchall()
             items = [
                 rows.item(columns, None if intent == "create" and born <= settled else intent)
@@ -91,10 +87,20 @@ class Store:
         with self._errors():
             return {key: json.loads(value) for key, value in self._open().execute("SELECT key, value FROM meta")}
 
-    def _settled(self, connection: sqlite3.Connection) -> int:
-        """The last run that has finished."""
-        (found,) = connection.execute("SELECT max(id) FROM applies WHERE finished IS NOT NULL").fetchone()
-        return int(found or 0)
+    def history(self) -> list[Past]:
+        """Past runs, oldest first."""
+        with self._errors():
+            return history.runs(self._open())
+
+    def serial(self) -> int:
+        """The last run that has finished, 0 before the first."""
+        with self._errors():
+            return history.settled(self._open()) if self.exists() else 0
+
+    def snapshot(self, number: int) -> list[Item]:
+        """What the stack owned after a run, as something to want again; nothing after run 0."""
+        with self._errors():
+            return history.snapshot(self._open(), number)
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -185,7 +191,7 @@ class Store:
                 altered.append((change.action.value, rows.dumps(item.props), item.urn))
         connection.executemany("UPDATE resources SET urn=? WHERE urn=?", moved)
         connection.executemany("UPDATE resources SET intent='delete' WHERE urn=?", gone)
-        self._bury(connection, again)
+        history.bury(connection, again, self._run)
         columns = f"({rows.COLUMNS}, born, intent)"
         connection.executemany(
             f"INSERT OR REPLACE INTO resources {columns} VALUES (?,?,?,?,?,?,?,?,?,?,?,'create')", made
@@ -226,7 +232,7 @@ class Store:
             ended = connection.execute(
                 "SELECT urn FROM resources WHERE intent='delete' OR (next IS NOT NULL AND next <> props)"
             ).fetchall()
-            self._bury(connection, [urn for (urn,) in ended])
+            history.bury(connection, [urn for (urn,) in ended], self._run)
             connection.execute("DELETE FROM resources WHERE intent='delete'")
             connection.executemany("UPDATE resources SET extra=?, after=?, program=?, opts=? WHERE urn=?", settled)
             connection.execute(
@@ -236,19 +242,39 @@ class Store:
             )
             connection.execute("UPDATE resources SET intent=NULL WHERE intent NOT IN ('create', '')")
             connection.execute(
-                "UPDATE applies SET finished=?, status=?, summary=? WHERE id=?",
-                (time.time(), status, rows.dumps(dict(summary)), self._run),
+                "UPDATE applies SET finished=?, status=?, summary=?, meta=? WHERE id=?",
+                (time.time(), status, rows.dumps(dict(summary)), _told(meta), self._run),
             )
-            connection.execute("DELETE FROM applies WHERE id <= ?", (self._run - KEPT,))
-            connection.execute("DELETE FROM past WHERE died <= ?", (self._run - KEPT,))
+            history.prune(connection, self._run)
 
-    def _bury(self, connection: sqlite3.Connection, urns: Sequence[str]) -> None:
-        """Keep versions of rows that are about to end; those that this very run made never were."""
-        columns = f"{rows.COLUMNS}, born".removeprefix("urn, ")
-        connection.executemany(
-            f"INSERT INTO past (urn, {columns}, died) SELECT ?, {columns}, ? FROM resources WHERE urn=? AND born<?",
-            [(urn.removesuffix(_OLD), self._run, urn, self._run) for urn in urns],
-        )
+    def rename(self, old: str, new: Item) -> None:
+        """Give a resource another logical name."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE resources SET urn=?, name=?, component=? WHERE urn=?", (new.urn, new.name, new.component, old)
+            )
+
+    def forget(self, urns: Iterable[str]) -> None:
+        """Take resources off the record; the kernel keeps them."""
+        with self._transaction() as connection:
+            connection.executemany("DELETE FROM resources WHERE urn=?", [(urn,) for urn in urns])
+
+    def replace_all(self, items: Iterable[Item], meta: Mapping[str, Any], command: str) -> None:
+        """Make these the whole contents, as one run that has finished."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM resources")
+            connection.execute("DELETE FROM past")
+            connection.execute("DELETE FROM applies")
+            self._put_meta(connection, meta)
+            now = time.time()
+            connection.execute(
+                "INSERT INTO applies (id, command, started, finished, status, summary, meta)"
+                " VALUES (1, ?, ?, ?, 'done', '{}', ?)",
+                (command, now, now, _told(meta)),
+            )
+            columns = f"({rows.COLUMNS}, born)"
+            made = [(*rows.row(item), 1) for item in items]
+            connection.executemany(f"INSERT INTO resources {columns} VALUES (?,?,?,?,?,?,?,?,?,?,?)", made)
 
     def put_meta(self, meta: Mapping[str, Any]) -> None:
         """Commit meta data alone."""
@@ -263,6 +289,11 @@ class Store:
         """Delete the file: nothing is owned any more."""
         self.close()
         self.path.unlink(missing_ok=True)
+
+
+def _told(meta: Mapping[str, Any]) -> str:
+    """What a run's record says of the meta data."""
+    return rows.dumps({key: meta[key] for key in ("program", "values", "outputs") if key in meta})
 
 
 def stacks(folder: Path) -> list[str]:
