@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from netdsl.kinds.vxlan_vni import VxlanVni
     from netdsl.lang.component import Component
     from netdsl.lang.item import Opts
+    from netdsl.lang.reference import StackReference
     from netdsl.lang.stack import stack
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "Route",
     "Rule",
     "Snat",
+    "StackReference",
     "Sysctl",
     "Tap",
     "Tunnel",
@@ -80,6 +82,7 @@ _HOMES = {
     "VxlanVni": "kinds.vxlan_vni",
     "Component": "lang.component",
     "Opts": "lang.item",
+    "StackReference": "lang.reference",
     "stack": "lang.stack",
 }
 """Where a name lives that is not in a module of kinds/ with its own name in small letters."""

@@ -58,12 +58,24 @@ class Session:
         """Run the program."""
         assert self.stack is not None
         host = self.recorded.meta.get("host") or self.machine.host_id()
-        observer = LiveObserver(self.machine, LINKS, Link.properties)
+        observer = LiveObserver(self.machine, LINKS, Link.properties, self.outputs_of)
+        adopted = {item.urn for item in self.recorded.items if item.extra.get("adopted")}
         with program.users_code():
             self.declared = declare(
-                self.stack, self.name, self.values, host=host, observer=observer, adopts=self.adopts
+                self.stack, self.name, self.values, host=host, observer=observer, adopts=self.adopts, adopted=adopted
             )
         return self.declared
+
+    def outputs_of(self, stack: str) -> Mapping[str, Any] | None:
+        """The outputs of another recorded stack, or None."""
+        other = Store(self.folder, stack)
+        if not re.fullmatch(STACK_NAME, stack) or not other.exists():
+            return None
+        try:
+            found: Mapping[str, Any] = other.meta().get("outputs", {})
+            return found
+        finally:
+            other.close()
 
     def preview(self, *, offline: bool = False) -> deploy.Preview:
         """Declare and plan."""

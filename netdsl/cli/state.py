@@ -7,7 +7,7 @@ import sys
 import attrs
 import click
 
-from netdsl.cli import options, render
+from netdsl.cli import options, recover, render
 from netdsl.cli.saved import write_private
 from netdsl.cli.session import Session, open_session
 from netdsl.cli.show import as_data
@@ -22,6 +22,9 @@ from netdsl.state.store import Store, directory
 @click.group("state")
 def command() -> None:
     """Look into the state of a stack."""
+
+
+command.add_command(recover.command)
 
 
 @command.command("list")

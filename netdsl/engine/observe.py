@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
 
 import attrs
 
@@ -40,9 +40,11 @@ class Observation:
         return {(netns, name): index for netns, scope in self.scopes.items() for index, name in scope.links.items()}
 
 
-def observe(target: Target, items: Iterable[Item], kinds: Mapping[str, type[Resource]]) -> Observation:
-    """Look at every netns that the items are about."""
-    interest: dict[str, dict[Key, set[str]]] = {}
+def observe(
+    target: Target, items: Iterable[Item], kinds: Mapping[str, type[Resource]], also: Iterable[str] = ()
+) -> Observation:
+    """Look at every netns that the items are about, and at others."""
+    interest: dict[str, dict[Key, set[str]]] = {netns: {} for netns in also}
     wanted_netns: set[str] = set()
     for item in items:
         if item.key[0] == "netns":
@@ -110,9 +112,16 @@ def _read_files(target: Target, scopes: list[Scope], dumps: list[Dump | Files]) 
 
 
 class LiveObserver:
-    """Reads links and netns for `Link.get` and `Netns.get` (lang.declaration.Observer)."""
+    """Reads links, netns and outputs for a program that asks for them (lang.declaration.Observer)."""
 
-    def __init__(self, target: Target, links: Dump, properties: Iterable[str]) -> None:
+    def __init__(
+        self,
+        target: Target,
+        links: Dump,
+        properties: Iterable[str],
+        outputs: Callable[[str], Mapping[str, Any] | None],
+    ) -> None:
+        self._outputs = outputs
         self._target = target
         self._links = links
         self._properties = tuple(properties)
@@ -130,3 +139,7 @@ class LiveObserver:
     def netns(self, name: str) -> bool:
         """Whether a netns of that name exists."""
         return name in self._target.netns_names()
+
+    def outputs(self, stack: str) -> Mapping[str, Any] | None:
+        """Outputs of a recorded stack, or None."""
+        return self._outputs(stack)

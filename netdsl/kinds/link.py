@@ -178,7 +178,7 @@ class Link(SpokenLink):
     def _chosen_mac(self, declaration: Declaration) -> str | None:
         netns = self.netns
         owned = netns is not None and netns.word == "netns"
-        if self.opts.adopt:
+        if self.opts.adopt or (declaration.adopted and self.urn in declaration.adopted):
             have = declaration.observer.link(self.netns_name, self.name)
             if have is not None:
                 self.__dict__["kept_mac"] = True

@@ -11,6 +11,7 @@ from netdsl.kinds.link import Link
 from netdsl.kinds.shell import ip
 from netdsl.lang.dump import Dump, Scope
 from netdsl.lang.item import Have, Item, Key
+from netdsl.lang.naming import BY_PROTOCOL
 from netdsl.lang.ops import Env, Op, Send
 from netdsl.lang.property import kind, prop
 from netdsl.lang.resource import Resource
@@ -100,7 +101,8 @@ def _read(buffer: bytes, start: int, end: int, scope: Scope) -> None:
         return
     dev = scope.links.get(ifindex, "")
     props = {"dev": dev, "lladdr": unpack_mac(found[NDA_LLADDR])}
-    scope.found[("neighbor", scope.netns, dev, unpack_ip(found[NDA_DST]))] = Have("neighbor", props)
+    marks = BY_PROTOCOL if found.get(NDA_PROTOCOL, b"")[:1] == bytes((PROTOCOL,)) else ()
+    scope.found[("neighbor", scope.netns, dev, unpack_ip(found[NDA_DST]))] = Have("neighbor", props, marks=marks)
 
 
 NEIGHBORS = Dump("neighbours", RTM_GETNEIGH, _body, _read)

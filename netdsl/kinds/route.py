@@ -13,6 +13,7 @@ from netdsl.kinds.shell import ip
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.dump import Dump, Scope
 from netdsl.lang.item import Gone, Have, Item, Key, Need, Relation, World
+from netdsl.lang.naming import BY_PROTOCOL
 from netdsl.lang.ops import Env, Op, Send
 from netdsl.lang.property import kind, prop
 from netdsl.lang.resource import Resource
@@ -228,14 +229,13 @@ def _read(buffer: bytes, start: int, end: int, scope: Scope) -> None:
         "table": table,
         "type": _TYPE_NAMES[type_number],
         "scope": _SCOPE_NAMES.get(number, str(number)),
-        "protocol": protocol,
     }
     key = ("route", scope.netns, table, dst, metric)
     first = scope.found.get(key)
     if first is not None:
         first.twins += (props,)
     else:
-        scope.found[key] = Have("route", props)
+        scope.found[key] = Have("route", props, marks=BY_PROTOCOL if protocol == PROTOCOL else ())
 
 
 ROUTES = Dump("routes", RTM_GETROUTE, _body, _read)

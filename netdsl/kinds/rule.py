@@ -13,6 +13,7 @@ from netdsl.kinds.shell import ip
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.dump import Dump, Scope
 from netdsl.lang.item import Gone, Have, Item, Key
+from netdsl.lang.naming import BY_PROTOCOL
 from netdsl.lang.ops import Env, Op, Send
 from netdsl.lang.property import DERIVED, kind, prop
 from netdsl.lang.resource import Resource
@@ -219,7 +220,8 @@ def _read(buffer: bytes, start: int, end: int, scope: Scope) -> None:
         "table": (number(FRA_TABLE) or table) if action == ACTIONS["lookup"] else None,
         "suppress_prefixlength": None if suppressed == _NONE else suppressed,
     }
-    scope.found[Rule.identity(scope.netns, "", props)] = Have("rule", props)
+    marks = BY_PROTOCOL if found.get(FRA_PROTOCOL, b"")[:1] == bytes((PROTOCOL,)) else ()
+    scope.found[Rule.identity(scope.netns, "", props)] = Have("rule", props, marks=marks)
 
 
 _FAMILY_PLACE = 2 + list(Rule.properties).index("inet")

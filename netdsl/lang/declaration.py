@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,13 +20,16 @@ _PACKAGE = str(Path(__file__).parent.parent) + "/"
 
 
 class Observer(Protocol):
-    """Reads what exists at plan time, for `Link.get` and `Netns.get`."""
+    """Reads what exists at plan time, for `Link.get`, `Netns.get` and `StackReference`."""
 
     def link(self, netns: str, name: str) -> Mapping[str, Any] | None:
         """Properties of a link (mac, mtu, ...), or None."""
 
     def netns(self, name: str) -> bool:
         """Whether a netns of that name exists."""
+
+    def outputs(self, stack: str) -> Mapping[str, Any] | None:
+        """The outputs of a recorded stack, or None."""
 
 
 class _Blind:
@@ -38,6 +41,9 @@ class _Blind:
     def netns(self, name: str) -> bool:
         return False
 
+    def outputs(self, stack: str) -> Mapping[str, Any] | None:
+        return None
+
 
 @attrs.define(eq=False)
 class Declaration:
@@ -45,6 +51,7 @@ class Declaration:
 
     collects  mistakes are collected, not raised
     adopts    every resource is taken over where it exists already
+    adopted   logical names of those that were taken over before
     """
 
     stack: str
@@ -52,6 +59,7 @@ class Declaration:
     observer: Observer = attrs.field(factory=_Blind)
     collects: bool = True
     adopts: bool = False
+    adopted: Collection[str] = ()
     resources: list[Resource] = attrs.field(factory=list)
     problems: list[Problem] = attrs.field(factory=list)
     netns_stack: list[Namespace] = attrs.field(factory=list)

@@ -24,6 +24,10 @@ ALTNAME_LONGEST = 127
 MARK = "netdsl"
 
 
+BY_PROTOCOL = (MARK,)
+"""The marks of what carries our protocol number: it is some stack's, the kernel has no room for which."""
+
+
 def check_ifname(value: Any) -> str:
     """An interface name that the kernel takes (dev_valid_name)."""
     if not isinstance(value, str):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import attrs
@@ -73,6 +73,7 @@ def declare(
     host: str = "",
     observer: Observer | None = None,
     adopts: bool = False,
+    adopted: Collection[str] = (),
 ) -> Declared:
     """Run a stack function with typed parameter values.
 
@@ -84,7 +85,7 @@ def declare(
             [Problem(f"parameter {n} has no default", stack.where, f"Give it with -p {n}=...") for n in missing]
         )
     declaration = Declaration(name, host) if observer is None else Declaration(name, host, observer)
-    declaration.adopts = adopts
+    declaration.adopts, declaration.adopted = adopts, adopted
     with declaring(declaration):
         try:
             outputs = stack.function(**values)
