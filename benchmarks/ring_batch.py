@@ -1,6 +1,6 @@
 """The ring lab as `ip -batch` files, and a shell script that runs them.
 
-    python ring_batch.py N FOLDER [--jobs J] [--enter nsenter|ip-n]
+    python ring_batch.py N FOLDER [--jobs J] [--enter nsenter|ip-n|each]
     sh FOLDER/run.sh
 
 Writes into FOLDER one file of `ip` commands for each network namespace (two for
@@ -14,6 +14,8 @@ and `run.sh`. The script is what an author who wants speed would write:
   and `bridge -batch`;
 - shared bridges come up last, when all their ports are there;
 - with `--jobs 2`, the nodes are dealt out to two shells that run side by side.
+
+`--enter each` is the plain script instead: one `ip -n NETNS ...` for each object.
 
 Run the script in a sandbox (own user, network and mount namespaces, a private
 /run/netns).
@@ -128,6 +130,18 @@ def node_lines(i: int, how: str) -> list[str]:
     return [*lines, enter(f"c{i}", f"-batch c{i}.batch", how)]
 
 
+def one_by_one(files: dict[str, list[str]], nodes: int) -> list[str]:
+    """The lines of a script with a command for each object, from the batch files."""
+    lines = ["set -e", *(f"ip {words}" for words in files["netns.batch"])]
+    lines += [f"ip -n underlay {words}" for words in files["underlay-first.batch"]]
+    for i in range(nodes):
+        lines.append(f"ip netns exec n{i} sh -c '{SYSCTLS}'")
+        lines += [f"ip -n n{i} {words}" for words in files[f"n{i}.batch"]]
+        lines += [f"bridge -n n{i} {words}" for words in files[f"n{i}.fdb"]]
+        lines += [f"ip -n c{i} {words}" for words in files[f"c{i}.batch"]]
+    return [*lines, *(f"ip -n underlay {words}" for words in files["underlay-last.batch"])]
+
+
 def script(nodes: int, how: str, jobs: int) -> list[str]:
     """The lines of run.sh."""
     lines = ["set -e", 'cd "$(dirname "$0")"', "ip -batch netns.batch"]
@@ -155,12 +169,12 @@ def write(nodes: int, folder: Path, how: str = "nsenter", jobs: int = 1) -> Path
         "netns.batch": [f"netns add {name}" for name in names],
         "underlay-first.batch": underlay_first(nodes),
         "underlay-last.batch": underlay_last(nodes),
-        "run.sh": script(nodes, how, jobs),
     }
     for i in range(nodes):
         files[f"n{i}.batch"] = node(i, nodes)
         files[f"n{i}.fdb"] = node_fdb(i, nodes)
         files[f"c{i}.batch"] = container(i)
+    files["run.sh"] = one_by_one(files, nodes) if how == "each" else script(nodes, how, jobs)
     folder.mkdir(parents=True, exist_ok=True)
     for name, lines in files.items():
         (folder / name).write_text("\n".join(lines) + "\n")
@@ -171,7 +185,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write the ring lab as ip -batch files.")
     parser.add_argument("nodes", type=int)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--enter", choices=("nsenter", "ip-n"), default="nsenter")
+    parser.add_argument("--enter", choices=("nsenter", "ip-n", "each"), default="nsenter")
     parser.add_argument("--jobs", type=int, default=1)
     arguments = parser.parse_args()
     print(write(arguments.nodes, arguments.folder, arguments.enter, arguments.jobs))

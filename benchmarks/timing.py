@@ -40,10 +40,14 @@ class Step:
 
 @dataclass
 class Result:
-    """What became of a step: wall seconds of the whole process, exit code, output."""
+    """What became of a step: seconds of the whole process and of the CPU for it and its children, peak memory of the
+    largest of them in MiB, exit code, output."""
 
     name: str
     seconds: float
+    user: float
+    kernel: float
+    peak: float
     code: int
     out: str
     err: str
@@ -71,31 +75,37 @@ def run(steps: list[Step]) -> list[Result]:
     return [Result(**fields) for fields in json.loads(done.stdout)]
 
 
-def drain(seconds: float = 300) -> bool:
+def drained(name: str, seconds: float = 600) -> Step:
+    """A step that ends when the kernel has removed the namespaces whose names are gone."""
+    return Step(name, ["timeout", str(seconds), "sh", "-c", DRAIN])
+
+
+def drain() -> bool:
     """Waits until the kernel has removed all namespaces of earlier sandboxes.
 
-    False if it has not after so many seconds.
+    False if it has not after ten minutes.
     """
     time.sleep(0.2)  # the end of the last sandbox must have reached the queue
-    result = run([Step("drain", ["timeout", str(seconds), "sh", "-c", DRAIN])])
-    return result[0].code == 0
+    return run([drained("drain")])[0].code == 0
 
 
 def run_step(step: Step) -> Result:
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         begin = time.perf_counter()
-        done = subprocess.run(
+        process = subprocess.Popen(
             step.argv,
             env=os.environ | step.env,
             stdin=subprocess.DEVNULL,
             stdout=out if step.keep else subprocess.DEVNULL,
             stderr=err,
-            check=False,
         )
+        _, status, used = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - begin
+        code = process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         err.seek(0)
-        return Result(step.name, seconds, done.returncode, out.read(), err.read()[-STDERR_KEPT:])
+        times = (seconds, used.ru_utime, used.ru_stime, used.ru_maxrss / 1024)
+        return Result(step.name, *times, code, out.read(), err.read()[-STDERR_KEPT:])
 
 
 def main() -> None:
