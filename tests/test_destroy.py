@@ -155,6 +155,17 @@ def test_a_held_netns(sandbox: Sandbox, held: str) -> None:
     assert answers(sandbox, "ns245", "172.246.0.2") == 62
 
 
+def test_a_netns_kept_open(sandbox: Sandbox) -> None:
+    """A netns that no process lives in, but one has open, is told from those that the kernel is about to remove."""
+    sandbox.netdsl("up", VXLAN, "--yes")
+    child = sandbox.popen(["sh", "-c", "exec sleep 1000 9</run/netns/vm1"])
+    sandbox.wait_until(lambda: Path(f"/proc/{child.pid}/fd/9").exists())
+    done = sandbox.netdsl("destroy", "--yes")
+    (line,) = [line for line in done.stdout.splitlines() if "not let go of" in line]
+    assert line.endswith("by the kernel yet: netns vm1")
+    assert sandbox.netns_names() == []
+
+
 ADOPT = """
 from netdsl import *
 

@@ -94,6 +94,21 @@ def in_new(work: Callable[[], T], otherwise: T) -> T:
     return results[0]
 
 
+def unnamed() -> int:
+    """A descriptor of a new namespace, which goes when that is closed."""
+    made: list[int] = []
+
+    def body() -> None:
+        try:
+            _check(_libc.unshare(_CLONE_NEWNET), "unshare")
+        except OSError as error:
+            raise _no_permission("netns cannot be created", error) from error
+        made.append(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+
+    in_threads([body])
+    return made[0]
+
+
 def open_fd(name: str) -> int:
     """A descriptor of a named namespace."""
     try:

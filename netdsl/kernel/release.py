@@ -32,44 +32,63 @@ def nsid(own: Netlink, fd: int) -> int:
 
 
 class Watch:
-    """Watches some named namespaces from before their names are dropped."""
+    """Watches some named namespaces while their names are dropped: `with Watch(...) as watch`, drop, `watch.wait()`.
+
+    The kernel's worker takes what has been dropped in batches, and announces a batch when it begins with it, the last
+    first. So an empty namespace of ours goes first: it keeps the worker busy for a moment, in which the others gather to
+    one batch, between two more of ours. When those are announced, what is not announced is held by somebody.
+    """
 
     def __init__(self, own: Netlink, names: Iterable[str]) -> None:
-        self._left: dict[int, str] = {}
         self._events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
         self._events.bind((0, 0))
         self._events.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _RTNLGRP_NSID)
         with suppress(OSError):
             self._events.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self._left: dict[int, str] = {}
         for name in names:
             with suppress(KernelError):
-                self._give_id(own, name)
+                fd = namespaces.open_fd(name)
+                number = _give_id(own, fd)
+                os.close(fd)
+                if number >= 0:
+                    self._left[number] = name
+        self._around = [namespaces.unnamed(), namespaces.unnamed()]
+        self._ids = [_give_id(own, fd) for fd in self._around]
 
-    def _give_id(self, own: Netlink, name: str) -> None:
-        fd = namespaces.open_fd(name)
-        try:
-            body = b"\0\0\0\0" + wire.attr_u32(_NETNSA_FD, fd) + wire.attr_u32(_NETNSA_NSID, 2**32 - 1)
-            own.submit([(1, wire.message(_RTM_NEWNSID, wire.F_REQUEST, 1, body))])  # refused when it has one already
-            number = nsid(own, fd)
-            if number >= 0:
-                self._left[number] = name
-        finally:
-            os.close(fd)
+    def __enter__(self) -> Watch:
+        os.close(namespaces.unnamed())
+        os.close(self._around[0])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._events.close()
 
     def wait(self, patience: float) -> list[str]:
-        """Wait for the kernel to let go of all; returns those that it held on to for `patience` seconds on end."""
+        """Those that are held, or none if the kernel is so busy that it does not show within so many seconds."""
+        os.close(self._around[1])
+        first, last = self._ids
+        seen_last = False
         deadline = monotonic() + patience
-        while self._left and monotonic() < deadline:
+        while self._left:
             self._events.settimeout(max(0.001, deadline - monotonic()))
             try:
                 buffer = self._events.recv(1 << 16)
-            except TimeoutError:
-                break
-            except OSError:  # announcements were lost: nothing can be said about the rest
-                break
+            except OSError:  # too late, or announcements were lost: nothing can be said about the rest
+                return []
             size, kind, _, _, _ = wire.HEADER.unpack_from(buffer, 0)
             payload = wire.attrs(buffer, 20, size).get(_NETNSA_NSID) if kind == _RTM_DELNSID else None
-            if payload and self._left.pop(int.from_bytes(payload, "little", signed=True), None) is not None:
-                deadline = monotonic() + patience
-        self._events.close()
+            if payload:
+                number = int.from_bytes(payload, "little", signed=True)
+                if number == first and seen_last:
+                    break
+                seen_last |= number == last
+                self._left.pop(number, None)
         return sorted(self._left.values())
+
+
+def _give_id(own: Netlink, fd: int) -> int:
+    """The id by which the socket's namespace knows another, which it now has; -1 if it was refused."""
+    body = b"\0\0\0\0" + wire.attr_u32(_NETNSA_FD, fd) + wire.attr_u32(_NETNSA_NSID, 2**32 - 1)
+    own.submit([(1, wire.message(_RTM_NEWNSID, wire.F_REQUEST, 1, body))])  # refused when it has one already
+    return nsid(own, fd)
