@@ -94,16 +94,16 @@ def in_new(work: Callable[[], T], otherwise: T) -> T:
     return results[0]
 
 
-def unnamed() -> int:
-    """A descriptor of a new namespace, which goes when that is closed."""
-    made: list[int] = []
+def unnamed(inside: Callable[[], T]) -> tuple[int, T]:
+    """A descriptor of a new namespace, which goes when that is closed, and what `inside` gives there."""
+    made: list[tuple[int, T]] = []
 
     def body() -> None:
         try:
             _check(_libc.unshare(_CLONE_NEWNET), "unshare")
         except OSError as error:
             raise _no_permission("netns cannot be created", error) from error
-        made.append(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+        made.append((os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC), inside()))
 
     in_threads([body])
     return made[0]

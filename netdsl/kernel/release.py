@@ -22,6 +22,8 @@ _RTM_NEWNSID, _RTM_DELNSID, _RTM_GETNSID = 88, 89, 90
 _NETNSA_NSID, _NETNSA_FD = 1, 3
 _RTNLGRP_NSID = 28
 _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
+_SOON = 0.2
+"""Seconds in which the rest of a batch is announced, and one that began at the same time on another CPU."""
 
 
 def nsid(own: Netlink, fd: int) -> int:
@@ -34,9 +36,10 @@ def nsid(own: Netlink, fd: int) -> int:
 class Watch:
     """Watches some named namespaces while their names are dropped: `with Watch(...) as watch`, drop, `watch.wait()`.
 
-    The kernel's worker takes what has been dropped in batches, and announces a batch when it begins with it, the last
-    first. So an empty namespace of ours goes first: it keeps the worker busy for a moment, in which the others gather to
-    one batch, between two more of ours. When those are announced, what is not announced is held by somebody.
+    The kernel's worker takes what nobody holds any more in batches, and announces a batch when it begins with it. So an
+    empty namespace of ours goes first: it keeps the worker busy for a moment, in which the others gather to one batch.
+    Another goes last, as late as they do: a socket closed in them holds them until an RCU grace period is over.
+    Soon after that one is announced, what is not announced is held by somebody.
     """
 
     def __init__(self, own: Netlink, names: Iterable[str]) -> None:
@@ -53,12 +56,13 @@ class Watch:
                 os.close(fd)
                 if number >= 0:
                     self._left[number] = name
-        self._around = [namespaces.unnamed(), namespaces.unnamed()]
-        self._ids = [_give_id(own, fd) for fd in self._around]
+        self._last, self._socket = namespaces.unnamed(Netlink)
+        self._end = _give_id(own, self._last)
 
     def __enter__(self) -> Watch:
-        os.close(namespaces.unnamed())
-        os.close(self._around[0])
+        first, socket_there = namespaces.unnamed(Netlink)
+        socket_there.close()
+        os.close(first)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -66,25 +70,26 @@ class Watch:
 
     def wait(self, patience: float) -> list[str]:
         """Those that are held, or none if the kernel is so busy that it does not show within so many seconds."""
-        os.close(self._around[1])
-        first, last = self._ids
-        seen_last = False
-        deadline = monotonic() + patience
+        self._socket.close()
+        os.close(self._last)
+        deadline, shown = monotonic() + patience, False
         while self._left:
             self._events.settimeout(max(0.001, deadline - monotonic()))
             try:
                 buffer = self._events.recv(1 << 16)
-            except OSError:  # too late, or announcements were lost: nothing can be said about the rest
+            except TimeoutError:
+                break
+            except OSError:  # announcements were lost: nothing can be said about the rest
                 return []
             size, kind, _, _, _ = wire.HEADER.unpack_from(buffer, 0)
             payload = wire.attrs(buffer, 20, size).get(_NETNSA_NSID) if kind == _RTM_DELNSID else None
             if payload:
                 number = int.from_bytes(payload, "little", signed=True)
-                if number == first and seen_last:
-                    break
-                seen_last |= number == last
                 self._left.pop(number, None)
-        return sorted(self._left.values())
+                shown |= number == self._end
+                if shown:
+                    deadline = monotonic() + _SOON
+        return sorted(self._left.values()) if shown else []
 
 
 def _give_id(own: Netlink, fd: int) -> int:
