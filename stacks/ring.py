@@ -14,7 +14,7 @@ from typing import NamedTuple, TypedDict
 from netdsl import Bridge, Netns, Route, Veth, VethEnd, Vxlan, VxlanPeer, stack
 
 PORTS = 1000
-"""Nodes on one bridge. The kernel takes 1,023 ports, and the first bridge has those to the other bridges too."""
+"""Nodes that fit on one bridge. The kernel takes 1,023 ports, and the first bridge has those to the other bridges too."""
 
 NODES_MOST = 4096
 """As many container networks (/24) as 172.16.0.0/12 holds."""
@@ -37,17 +37,20 @@ class Ring(TypedDict):
 
 
 @stack
-def ring(nodes: int = 5, vni: int = 1, port: int = 8472) -> Ring:
+def ring(nodes: int = 5, vni: int = 1, port: int = 8472, per_bridge: int = PORTS) -> Ring:
     """A ring of container nodes, each joined by VXLAN to the two before it and the two after it.
 
-    nodes  how many
-    vni    the VXLAN network identifier
-    port   the UDP port of the tunnels
+    nodes       how many
+    vni         the VXLAN network identifier
+    port        the UDP port of the tunnels
+    per_bridge  nodes on one bridge of the segment; with fewer there are more bridges
     """
     if not 1 <= nodes <= NODES_MOST:
         raise ValueError(f"nodes must be between 1 and {NODES_MOST}, not {nodes}")
-    bridges = segment(count=(nodes + PORTS - 1) // PORTS)
-    members = [container_node(i, bridges[i // PORTS], vni, port) for i in range(nodes)]
+    if not 1 <= per_bridge <= PORTS:
+        raise ValueError(f"per_bridge must be between 1 and {PORTS}, not {per_bridge}")
+    bridges = segment(count=(nodes + per_bridge - 1) // per_bridge)
+    members = [container_node(i, bridges[i // per_bridge], vni, port) for i in range(nodes)]
     for i, here in enumerate(members):
         for j in neighbours(i, nodes):
             there = members[j]

@@ -30,6 +30,17 @@ def test_one_node_more_touches_only_its_neighbours(sandbox: Sandbox) -> None:
     assert stable(sandbox.dump()) == before
 
 
+def test_a_segment_of_several_bridges(sandbox: Sandbox) -> None:
+    """With two nodes a bridge, five nodes stand on three that are joined: containers of different ones talk."""
+    sandbox.netdsl("up", RING, "--yes", "-p", "nodes=5", "-p", "per_bridge=2")
+    assert plan_of(sandbox, RING) == []
+    masters = {link["ifname"]: link["master"] for link in sandbox.ip("link", netns="underlay") if "master" in link}
+    assert [masters[f"port{i}"] for i in range(5)] == ["br0", "br0", "br1", "br1", "br2"]
+    assert answers(sandbox, "c0", "172.16.4.2") == 62
+    done = sandbox.netdsl("plan", RING, "-p", "per_bridge=0", check=False)
+    assert done.returncode == 1 and "per_bridge must be between 1 and 1000, not 0" in done.stderr
+
+
 def stable(picture: Any) -> Any:
     """A dump without the numbers that depend on the order of creation."""
     if isinstance(picture, dict):
