@@ -14,7 +14,7 @@ from typing import NamedTuple, TypedDict
 from netdsl import Bridge, Netns, Route, Veth, VethEnd, Vxlan, VxlanPeer, stack
 
 PORTS = 1000
-"""Nodes that fit on one bridge. The kernel takes 1,023 ports, and the first bridge has those to the other bridges too."""
+"""Nodes that fit on one bridge: the kernel takes 1,023 ports, and the first has those to the other bridges too."""
 
 NODES_MOST = 4096
 """As many container networks (/24) as 172.16.0.0/12 holds."""
