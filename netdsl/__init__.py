@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from netdsl.kinds.dummy import Dummy
     from netdsl.kinds.fdb_entry import FdbEntry
     from netdsl.kinds.geneve import Geneve
+    from netdsl.kinds.hop import Hop
     from netdsl.kinds.ipvlan import Ipvlan
     from netdsl.kinds.link import Link
     from netdsl.kinds.macvlan import Macvlan
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from netdsl.kinds.neighbor import Neighbor
     from netdsl.kinds.netem import Netem
     from netdsl.kinds.netns import Netns
+    from netdsl.kinds.nexthop import Nexthop, NexthopGroup
     from netdsl.kinds.route import Route
     from netdsl.kinds.rule import Rule
     from netdsl.kinds.snat import Snat
@@ -45,6 +47,7 @@ __all__ = [
     "Dummy",
     "FdbEntry",
     "Geneve",
+    "Hop",
     "Ipvlan",
     "Link",
     "Macvlan",
@@ -52,6 +55,8 @@ __all__ = [
     "Neighbor",
     "Netem",
     "Netns",
+    "Nexthop",
+    "NexthopGroup",
     "Opts",
     "Overlay",
     "OverlayNode",
@@ -78,6 +83,7 @@ _HOMES = {
     "VxlanPeer": "components.vxlan_peer",
     "BridgeVlan": "kinds.bridge_vlan",
     "FdbEntry": "kinds.fdb_entry",
+    "NexthopGroup": "kinds.nexthop",
     "VethEnd": "kinds.veth",
     "VxlanVni": "kinds.vxlan_vni",
     "Component": "lang.component",

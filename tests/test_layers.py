@@ -51,6 +51,8 @@ NO_KINDS = {
     "__init__.py",
     "link_dump.py",
     "link_wire.py",
+    "gateway.py",
+    "hop.py",
     "link_words.py",
     "lower.py",
     "nft_rule.py",

@@ -25,7 +25,7 @@ MARKS = {
 _WORDS = {"create": "to create", "update": "to update", "replace": "to replace", "delete": "to delete"}
 _HIDDEN = frozenset(("dev", "address", "peer"))
 """Said by the resource's name."""
-_USUAL = {("table", 254), ("type", "unicast"), ("metric", 0), ("metric", 1024)}
+_USUAL = (("table", 254), ("type", "unicast"), ("metric", 0), ("metric", 1024))
 """Of interest only when it is something else."""
 
 
@@ -42,8 +42,10 @@ def shown(value: Any) -> str:
         return str(value).lower()
     if value == "":
         return "(none)"
+    if isinstance(value, Mapping):
+        return " ".join(f"{escaped(str(word))} {shown(part)}" for word, part in value.items())
     if isinstance(value, list | tuple):
-        return ",".join(shown(part) for part in value)
+        return ",".join(shown(part) for part in value) or "(none)"
     return escaped(str(value))
 
 

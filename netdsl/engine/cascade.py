@@ -17,9 +17,8 @@ def cascade(changes: list[Change]) -> None:
         return
     index = _Index(changes)
     flushing = [c for c in updates if index.flushed(c)]
-    for change in flushing:
-        index.flush(change)
-    index.spread(gone)
+    dropped = [user for change in flushing for user in index.flush(change)]
+    index.spread([*gone, *dropped])
 
 
 def lost_keys(changes: Iterable[Change]) -> dict[Key, Change]:
@@ -35,7 +34,8 @@ def present_needs(item: Item, have: Have | None) -> list[Need]:
     """What an object stands on in the kernel as it is: links that it refers to now, not those that it will."""
     if have is None:
         return list(item.needs)
-    needs = [need for need in item.needs if need.prop not in have.props]
+    properties = item.kind.properties
+    needs = [need for need in item.needs if need.prop not in have.props or not properties[need.prop].type.link]
     for prop, gone in item.kind.references:
         if have.props.get(prop):
             needs.append(Need(("link", item.netns, have.props[prop]), gone, prop))
@@ -90,15 +90,18 @@ class _Index:
                     words.update(master.joining_flushes if master else ())
         return words
 
-    def flush(self, change: Change) -> None:
-        """Objects on a link that a change of one of its properties drops."""
-        words = self.flushed(change)
+    def flush(self, change: Change) -> list[Change]:
+        """Objects on a link that a change of one of its properties drops; links themselves stay and are only set."""
+        words, dropped = self.flushed(change), []
         for user, _, _ in self.users.get(change.item.key, ()):
             if user.item.kind.word not in words or user.item.kind.keeps(user.item, change.diffs):
                 continue
             if user.have is not None and user.action in (Action.SAME, Action.UPDATE):
                 user.action, user.resent, user.cause = Action.UPDATE, True, change
                 user.reason = f"the kernel drops it when {change.item.title} changes {', '.join(change.diffs)}"
+                if not user.item.kind.is_link:
+                    dropped.append(user)
+        return dropped
 
     def spread(self, gone: list[Change]) -> None:
         """Everything that falls with objects that go, and with those, ..."""
@@ -110,11 +113,11 @@ class _Index:
                 if user.have is None:
                     continue
                 if effect is Gone.RESET:
-                    if user.action in (Action.SAME, Action.UPDATE) and prop in user.item.props:
+                    if user.action in (Action.SAME, Action.UPDATE) and user.item.props.keys() - user.diffs >= {prop}:
                         user.action, user.cause = Action.UPDATE, change
                         user.diffs[prop] = ("", user.item.props[prop])
                         user.reason = f"{item.title} is replaced"
-                        self.flush(user)
+                        queue.extend(self.flush(user))
                 elif user.action in (Action.SAME, Action.UPDATE):
                     user.action, user.falls, user.cause = Action.REPLACE, item.title, change
                     user.reason = f"it goes with {item.title}"
@@ -122,7 +125,7 @@ class _Index:
             for watcher in self.watchers.get(item.netns, ()):
                 if watcher.have is None or watcher.action not in (Action.SAME, Action.UPDATE) or watcher.resent:
                     continue
-                if watcher.item.kind.falls_with(watcher.item, item, self._staying(item)):
+                if watcher.item.kind.falls_with(watcher.record or watcher.item, item, self._staying(item)):
                     watcher.action, watcher.resent, watcher.cause = Action.UPDATE, True, change
                     watcher.reason = f"the kernel may drop it with {item.title}"
                     queue.append(watcher)

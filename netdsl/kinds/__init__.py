@@ -17,6 +17,7 @@ from netdsl.kinds.masquerade import Masquerade
 from netdsl.kinds.neighbor import Neighbor
 from netdsl.kinds.netem import Netem
 from netdsl.kinds.netns import Netns
+from netdsl.kinds.nexthop import Nexthop, NexthopGroup
 from netdsl.kinds.route import Route
 from netdsl.kinds.rule import Rule
 from netdsl.kinds.snat import Snat
@@ -50,6 +51,8 @@ _ALL: tuple[type[Resource], ...] = (
     Address,
     Neighbor,
     FdbEntry,
+    Nexthop,
+    NexthopGroup,
     Route,
     Rule,
     Netem,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from struct import Struct
 from typing import Any
 
 from netdsl import wire
-from netdsl.errors import Problem
+from netdsl.kinds.gateway import on_link
+from netdsl.kinds.hop import PATHS, RTA_MULTIPATH, Hop, lone, mixed, normal, pack_paths, spoken, unpack_paths
+from netdsl.kinds.hop import words as path_words
 from netdsl.kinds.link import Link
+from netdsl.kinds.nexthop import NEXTHOP, NexthopBase
 from netdsl.kinds.shell import ip
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.dump import Dump, Scope
@@ -17,10 +20,10 @@ from netdsl.lang.naming import BY_PROTOCOL
 from netdsl.lang.ops import Env, Op, Send
 from netdsl.lang.property import kind, prop
 from netdsl.lang.resource import Resource
-from netdsl.lang.values import BOOL, IP, NETWORK, choice, is_v6, network_of, pack_ip, reference, u32, unpack_ip
+from netdsl.lang.values import BOOL, IP, NETWORK, choice, is_v6, pack_ip, reference, u32, unpack_ip
 
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
-RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_TABLE, RTA_VIA = 1, 4, 5, 6, 7, 15, 18
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_TABLE, RTA_VIA, RTA_NH_ID = 1, 4, 5, 6, 7, 15, 18, 30
 RTNH_F_ONLINK = 4
 RTM_F_CLONED = 0x200
 RT_TABLE_MAIN = 254
@@ -44,10 +47,17 @@ class Route(Resource):
     phase = 70
 
     dst: str = prop(NETWORK, word="to", doc='destination network in CIDR form; "default" is 0.0.0.0/0')
-    via: str | None = prop(IP, default=None, word="via", doc="gateway; on-link, or `onlink` must be set")
+    via: str | None = prop(IP, default=None, word="via", kernel="", doc="gateway; on-link, or `onlink` must be set")
     dev: Link | None = prop(reference("a link"), default=None, word="dev", doc="outgoing link")
     onlink: bool | None = prop(
         BOOL, default=None, kernel=False, doc="take the gateway to be reachable on `dev` without looking"
+    )
+    paths: Sequence[Hop] | None = prop(
+        PATHS, default=None, kernel=[],
+        doc="paths that flows are spread over, in place of via and dev: `[Hop(via=..., dev=..., weight=...), ...]`",
+    )  # fmt: skip
+    nexthop: NexthopBase | None = prop(
+        NEXTHOP, default=None, word="nhid", doc="a Nexthop or NexthopGroup, in place of via and dev"
     )
     src: str | None = prop(IP, default=None, word="src", doc="source address of packets that have none yet")
     metric: int | None = prop(
@@ -61,16 +71,17 @@ class Route(Resource):
 
     def complete(self, declaration: Declaration) -> None:
         """Check that the parts fit together."""
-        given = {"via": self.via, "dev": self.dev, "onlink": self.onlink}
-        extra = [word for word, value in given.items() if value]
+        extra = [word for word in ("via", "dev", "onlink", "paths", "nexthop") if self.__dict__[word]]
         if self.type != "unicast" and extra:
             self.fault(f"{self.title}: a {self.type} route has no {extra[0]}")
-        if self.type == "unicast" and self.via is None and self.dev is None:
-            self.fault(f"{self.title}: via or dev is required")
+        elif self.paths is not None or self.nexthop is not None:
+            self._complete_paths(extra)
+        elif self.type == "unicast" and self.via is None and self.dev is None:
+            self.fault(f"{self.title}: via, dev, paths or nexthop is required")
         for word, address in (("via", self.via), ("src", self.src)):
             if address is not None and is_v6(address) != is_v6(self.dst):
                 self.fault(f"{self.title}: {word} {address} is not of the address family of {self.dst}")
-        if self.onlink and self.dev is None:
+        if self.onlink and self.dev is None and self.paths is None and self.nexthop is None:
             self.fault(f"{self.title}: onlink needs dev")
         if self.scope is not None and is_v6(self.dst):
             self.fault(f"{self.title}: scope is for IPv4 only")
@@ -78,6 +89,47 @@ class Route(Resource):
             self.__dict__["metric"] = 1024 if is_v6(self.dst) else 0
         elif self.metric == 0 and is_v6(self.dst):
             self.__dict__["metric"] = 1024
+
+    def _complete_paths(self, given: Sequence[str]) -> None:
+        """Check what stands in place of via and dev."""
+        v6, paths = is_v6(self.dst), self.paths or ()
+        odd = mixed(paths, v6)
+        bare = next((hop.dev.name for hop in paths if hop.dev and hop.via is None), None)
+        if len(given) > 1:
+            hint = "onlink belongs to each Hop." if given[0] == "onlink" and "paths" in given else ""
+            self.fault(f"{self.title}: {given[-1]} stands in place of {given[0]}: give one of them", hint)
+        elif odd is not None:
+            self.fault(f"{self.title}: path via {odd.via} is not of the address family of {self.dst}")
+        elif v6 and bare is not None:
+            self.fault(f"{self.title}: path dev {bare} has no via, which each path of an IPv6 route needs")
+        elif v6 and self.nexthop is not None and "inet" in self.nexthop.families:
+            self.fault(f"{self.title}: {self.nexthop.title} is of IPv4, which a route of IPv6 cannot use")
+
+    def linked(self) -> Iterator[tuple[str, Resource]]:
+        """Its link, those of its paths, and its nexthop."""
+        yield from super().linked()
+        yield from (("paths", hop.dev) for hop in self.__dict__["paths"] or () if hop.dev is not None)
+        if self.__dict__["nexthop"] is not None:
+            yield "nexthop", self.__dict__["nexthop"]
+
+    def props(self) -> dict[str, Any]:
+        """With its paths in normal form, and its nexthop's number."""
+        found = super().props()
+        if self.paths is not None:
+            found["paths"] = normal(self.paths)
+        if self.nexthop is not None:
+            found["nexthop"] = self.nexthop.id
+        return found
+
+    @classmethod
+    def needs(cls, netns: str, name: str, props: Mapping[str, Any]) -> tuple[Need, ...]:
+        """Its link, or its nexthop; the links of its paths, each of which takes an IPv4 route along as a whole
+        (fib_sync_down_dev), and of an IPv6 route only its own path (`falls_with`)."""
+        found = super().needs(netns, name, props)
+        gone = Gone.STAY if is_v6(props["dst"]) else Gone.VANISH
+        devs = dict.fromkeys(path["dev"] for path in props.get("paths") or ())
+        found += tuple(Need(("link", netns, dev), gone) for dev in devs)
+        return (*found, Need(("nexthop", netns, props["nexthop"]), Gone.VANISH)) if "nexthop" in props else found
 
     @classmethod
     def identity(cls, netns: str, name: str, props: Mapping[str, Any]) -> Key:
@@ -92,44 +144,29 @@ class Route(Resource):
             for key, props in world.inside(item.netns, "address"):
                 if props["address"].partition("/")[0] == src:
                     yield Need(key, Gone.STAY)
-        if via is None or item.props.get("onlink"):
-            return
-        dev = item.props.get("dev")
-        if is_v6(via) and network_of("fe80::/10").holds(via):
-            if dev is None:
-                yield Problem(f"{item.title}: a link-local gateway needs dev", item.where)
-            return
-        for family, word in (("address", "address"), ("route", "dst")):
-            for key, props in world.inside(item.netns, family):
-                link = props.get("dev")
-                if (dev is not None and link != dev) or key == item.key or props.get("via"):
-                    continue
-                if network_of(props[word]).holds(via):
-                    yield Need(key, Gone.STAY)
-                    if dev is None and link:
-                        yield Need(("link", item.netns, link), Gone.VANISH)
-                    return
-        beside = f" of {dev}" if dev else ""
-        yield Problem(
-            f"{item.title}: gateway {via} is in no connected network{beside}",
-            item.where,
-            "Give the link an address in the gateway's network, or set onlink=True with dev=...",
-        )
+        if via is not None and not item.props.get("onlink"):
+            yield from on_link(item, via, item.props.get("dev"), world)
+        for path in item.props.get("paths") or ():
+            if "via" in path and not path.get("onlink"):
+                yield from on_link(item, path["via"], path["dev"], world, spoken(path["via"], path["dev"]))
 
     @classmethod
     def falls_with(cls, item: Item, lost: Item, staying: Sequence[Item]) -> bool:
-        """Routes go with their source address, and with the last IPv4 address of their link (fib_sync_down_addr,
-        fib_disable_ip)."""
-        if lost.key[0] != "address" or is_v6(lost.props["address"]) != is_v6(item.props["dst"]):
+        """Routes go with their source address, and with the last IPv4 address of their links (fib_sync_down_addr,
+        fib_disable_ip); those of IPv6 lose the paths of a link that goes (fib6_ifdown)."""
+        v6, props = is_v6(item.props["dst"]), item.props
+        devs = {path["dev"] for path in props.get("paths") or ()} or {props.get("dev")}
+        if lost.key[0] == "link":
+            return v6 and "paths" in props and lost.key[2] in devs
+        if lost.key[0] != "address" or is_v6(lost.props["address"]) != v6:
             return False
-        if item.props.get("src") == lost.props["address"].partition("/")[0]:
+        if props.get("src") == lost.props["address"].partition("/")[0]:
             return True
         dev = lost.props["dev"]
-        return (
-            not is_v6(item.props["dst"])
-            and item.props.get("dev", dev) == dev
-            and not any(other.props["dev"] == dev and not is_v6(other.props["address"]) for other in staying)
-        )
+        if v6 or "nexthop" in props or (dev not in devs and None not in devs):
+            return False
+        left = {other.props["dev"] for other in staying if not is_v6(other.props["address"])}
+        return dev not in left and not devs & left
 
     @classmethod
     def create(cls, item: Item, env: Env) -> Sequence[Op]:
@@ -154,7 +191,8 @@ class Route(Resource):
         v4 = len(packed) == 4
         via, dev, table, metric = props.get("via"), props.get("dev"), props["table"], props["metric"]
         kind_of = props["type"]
-        scope = SCOPES[props.get("scope") or ("link" if v4 and via is None and kind_of == "unicast" else "global")]
+        near = v4 and via is None and kind_of == "unicast" and "paths" not in props and "nexthop" not in props
+        scope = SCOPES[props.get("scope") or ("link" if near else "global")]
         header = _RTMSG.pack(
             AF_INET if v4 else AF_INET6,
             int(length),
@@ -173,6 +211,10 @@ class Route(Resource):
             body += wire.attr(RTA_GATEWAY, pack_ip(via))
         if dev is not None:
             body += wire.attr_u32(RTA_OIF, env.ifindex(item.netns, dev))
+        if "paths" in props:
+            body += pack_paths(props["paths"], lambda name: env.ifindex(item.netns, name))
+        if "nexthop" in props:
+            body += wire.attr_u32(RTA_NH_ID, props["nexthop"])
         if props.get("src") is not None:
             body += wire.attr(RTA_PREFSRC, pack_ip(props["src"]))
         if metric != (0 if v4 else 1024):
@@ -193,7 +235,9 @@ class Route(Resource):
             if props.get(word) and not (word == "table" and props[word] == RT_TABLE_MAIN):
                 words += f" {word} {props[word]}"
         words += " onlink" if props.get("onlink") else ""
-        return [ip(item.netns, words + f" proto {PROTOCOL}")]
+        words += f" proto {PROTOCOL}"
+        words += f" nhid {props['nexthop']}" if "nexthop" in props else ""
+        return [ip(item.netns, words + path_words(props.get("paths") or ()))]
 
 
 def _body(scope: Scope) -> bytes | None:
@@ -218,12 +262,21 @@ def _read(buffer: bytes, start: int, end: int, scope: Scope) -> None:
         via = found[RTA_VIA][2:]
     metric = wire.U32.unpack(found[RTA_PRIORITY])[0] if RTA_PRIORITY in found else 0
     dev = scope.links.get(wire.U32.unpack(found[RTA_OIF])[0], "") if RTA_OIF in found else None
+    if RTA_NH_ID in found:  # the rest says what the nexthop is just now
+        type_number, via, dev, flags, paths = 1, None, None, 0, []
+    elif RTA_MULTIPATH in found:
+        paths = unpack_paths(found[RTA_MULTIPATH], scope.links)
+    else:
+        dev = None if type_number != 1 else dev
+        paths = lone(unpack_ip(via) if via is not None else None, dev, bool(flags & RTNH_F_ONLINK))
     dst = f"{address}/{length}"
     props = {
         "dst": dst,
-        "via": unpack_ip(via) if via is not None else None,
-        "dev": None if type_number != 1 else dev,
+        "via": unpack_ip(via) if via is not None else "",
+        "dev": dev,
         "onlink": bool(flags & RTNH_F_ONLINK),
+        "paths": paths,
+        "nexthop": wire.U32.unpack(found[RTA_NH_ID])[0] if RTA_NH_ID in found else None,
         "src": unpack_ip(found[RTA_PREFSRC]) if RTA_PREFSRC in found else None,
         "metric": metric,
         "table": table,

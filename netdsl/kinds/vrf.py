@@ -21,7 +21,7 @@ class Vrf(Link):
     word = "vrf"
     phase = 20
     requires = "CONFIG_NET_VRF"
-    joining_flushes = ("address", "route", "neighbor")
+    joining_flushes = ("address", "route", "neighbor", "nexthop")
 
     mtu: int | None = prop(
         u32(MTU_LEAST, MTU_MOST), default=None, at="link", number=4, word="mtu", unit="bytes", kernel=MTU_MOST,

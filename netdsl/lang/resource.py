@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import attrs
@@ -123,22 +123,23 @@ class Resource:
                 mine["opts"] = DEFAULT_OPTS
         if declaration.adopts:
             mine["opts"] = attrs.evolve(mine["opts"], adopt=True)
-        for word, _ in type(self).references:
-            other = mine[word]
-            if other is not None and other.netns_name != self.netns_name:
+        for word, other in self.linked():
+            if other.netns_name != self.netns_name:
                 self.fault(
                     f"{self.title}: {word} {other.name!r} is in {_inside(other.netns_name)}, "
                     f"not in {_inside(self.netns_name)}"
                 )
 
-    def inherited_netns(self) -> Namespace | None:
-        """The netns of the link that the object sits on, so that `dev=` alone is enough."""
+    def linked(self) -> Iterator[tuple[str, Resource]]:
+        """The resources that its properties refer to, all of them in its own netns."""
         for word, _ in type(self).references:
             other = self.__dict__[word]
             if other is not None:
-                inherited: Namespace | None = other.netns
-                return inherited
-        return None
+                yield word, other
+
+    def inherited_netns(self) -> Namespace | None:
+        """The netns of the link that the object sits on, so that `dev=` alone is enough."""
+        return next((other.netns for _, other in self.linked()), None)
 
     def _unknown(self, word: str) -> None:
         known = sorted([*(p.name for p in type(self).properties.values() if p.init), *type(self).arguments])
