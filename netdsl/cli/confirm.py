@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from netdsl.cli import options
-from netdsl.cli.guardian import ask
 from netdsl.cli.session import open_session
 from netdsl.errors import GuardError
+from netdsl.state.confirm import ask
 
 
 @click.command("confirm")

@@ -6,10 +6,10 @@ import click
 
 from netdsl.cli import options
 from netdsl.cli.deployment import Deployment
-from netdsl.cli.guardian import require_none
 from netdsl.cli.session import open_session
 from netdsl.engine.deploy import Preview, plan_destroy
 from netdsl.engine.select import Selection
+from netdsl.state.confirm import require_none
 from netdsl.state.lock import locked
 
 

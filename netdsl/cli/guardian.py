@@ -13,15 +13,15 @@ import json
 import os
 import selectors
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import closing, redirect_stdout, suppress
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from time import monotonic
 
-from netdsl.errors import GuardError, UsageError
+from netdsl.errors import GuardError
+from netdsl.state.confirm import Listener
 
 _GRACE = 600.0
 """Seconds to wait for the lock of a run that hangs, before giving up on undoing it."""
@@ -66,43 +66,6 @@ class Guard:
             self._process.stdin.flush()
 
 
-def address(folder: Path, stack: str) -> tuple[int, str]:
-    """An open descriptor of the state directory, and the socket's path through it: paths of sockets must be short."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    return fd, f"/proc/self/fd/{fd}/{stack}.confirm"
-
-
-def ask(folder: Path, stack: str, word: str) -> str:
-    """Say something to the guardian of a stack; "" when it has none."""
-    try:
-        fd, path = address(folder, stack)
-    except OSError:
-        return ""
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as talk:
-            talk.settimeout(_START)
-            talk.connect(path)
-            talk.sendall(f"{word}\n".encode())
-            return talk.makefile().readline().strip()
-    except ConnectionRefusedError:  # it was killed
-        with suppress(OSError):
-            os.unlink(path)
-        return ""
-    except OSError:
-        return ""
-    finally:
-        os.close(fd)
-
-
-def require_none(folder: Path, stack: str) -> None:
-    """Raise UsageError while a run of the stack waits for its confirmation."""
-    if ask(folder, stack, "status"):
-        raise UsageError(
-            f"the last run of stack {stack} waits to be confirmed",
-            fix=f"Confirm it with `netdsl confirm {stack}`, or wait until it is undone.",
-        )
-
-
 class _Guardian:
     """The process itself."""
 
@@ -110,18 +73,9 @@ class _Guardian:
         self.folder, self.stack, self.number, self.within = folder, stack, number, within
         self.deadline: float | None = None
         self.confirmed = False
+        self.listener = Listener(folder, stack)
         self.selector = selectors.DefaultSelector()
-        _, self.path = address(folder, stack)
-        with suppress(FileNotFoundError):
-            os.unlink(self.path)
-        before = os.umask(0o177)
-        try:
-            self.listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self.listening.bind(self.path)
-        finally:
-            os.umask(before)
-        self.listening.listen()
-        self.selector.register(self.listening, selectors.EVENT_READ)
+        self.selector.register(self.listener, selectors.EVENT_READ)
         self.selector.register(sys.stdin, selectors.EVENT_READ)
 
     def run(self) -> None:
@@ -133,15 +87,14 @@ class _Guardian:
                 if left is not None and left <= 0:
                     break
                 for key, _ in self.selector.select(left):
-                    if key.fileobj is self.listening:
-                        self._answer()
+                    if key.fileobj is self.listener:
+                        self.listener.answer(self._reply)
                     elif not self._hear():
                         return
             if not self.confirmed:
                 self._undo()
         finally:
-            with suppress(OSError):
-                os.unlink(self.path)
+            self.listener.close()
         _say("confirmed" if self.confirmed else "undone")
 
     def _hear(self) -> bool:
@@ -153,16 +106,11 @@ class _Guardian:
         self.deadline = monotonic() + self.within
         return True
 
-    def _answer(self) -> None:
-        talk, _ = self.listening.accept()
-        with closing(talk), suppress(OSError):
-            talk.settimeout(1)
-            word = talk.makefile().readline().strip()
-            if word == "confirm" and self.deadline is not None:
-                self.confirmed = True
-                talk.sendall(b"confirmed\n")
-            else:
-                talk.sendall(b"applying\n" if self.deadline is None else b"waiting\n")
+    def _reply(self, word: str) -> str:
+        if self.deadline is None:
+            return "applying"
+        self.confirmed |= word == "confirm"
+        return "confirmed" if self.confirmed else "waiting"
 
     def _undo(self) -> None:
         from netdsl.cli.deployment import Deployment

@@ -6,12 +6,12 @@ import click
 
 from netdsl.cli import options, render
 from netdsl.cli.deployment import Deployment
-from netdsl.cli.guardian import require_none
 from netdsl.cli.session import Session, given_params, open_session
 from netdsl.engine.change import Action, Change
 from netdsl.engine.deploy import Preview
 from netdsl.engine.select import chosen
 from netdsl.errors import UsageError
+from netdsl.state.confirm import require_none
 from netdsl.state.lock import locked
 
 

@@ -6,10 +6,10 @@ import click
 
 from netdsl.cli import options
 from netdsl.cli.deployment import Deployment
-from netdsl.cli.guardian import require_none
 from netdsl.cli.session import Session, open_session
 from netdsl.cli.undo import Before
 from netdsl.errors import UsageError
+from netdsl.state.confirm import require_none
 from netdsl.state.history import Past
 from netdsl.state.lock import locked
 

@@ -9,7 +9,6 @@ import click
 
 from netdsl.cli import options
 from netdsl.cli.deployment import Deployment
-from netdsl.cli.guardian import Guard, require_none
 from netdsl.cli.saved import Saved, is_saved
 from netdsl.cli.session import Session, given_params, open_session
 from netdsl.cli.undo import Before, roll_back
@@ -17,6 +16,7 @@ from netdsl.engine.apply import Outcome
 from netdsl.engine.deploy import summary
 from netdsl.engine.select import Selection
 from netdsl.errors import ApplyError, ReadBackError, RolledBack, UsageError
+from netdsl.state.confirm import require_none
 from netdsl.state.lock import locked
 
 
@@ -112,6 +112,8 @@ def guarded(session: Session, number: int, within: float | None) -> Iterator[Non
     if within is None:
         yield
         return
+    from netdsl.cli.guardian import Guard
+
     guard = Guard(session.folder, session.name, number, within)
     try:
         yield
