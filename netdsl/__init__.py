@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from netdsl.kinds.vrf import Vrf
     from netdsl.kinds.vxlan import Vxlan
     from netdsl.kinds.vxlan_vni import VxlanVni
+    from netdsl.lang.check import Reachable, Unreachable
     from netdsl.lang.component import Component
     from netdsl.lang.item import Opts
     from netdsl.lang.reference import StackReference
@@ -60,6 +61,7 @@ __all__ = [
     "Opts",
     "Overlay",
     "OverlayNode",
+    "Reachable",
     "Route",
     "Rule",
     "Snat",
@@ -67,6 +69,7 @@ __all__ = [
     "Sysctl",
     "Tap",
     "Tunnel",
+    "Unreachable",
     "Veth",
     "VethEnd",
     "Vlan",
@@ -88,7 +91,9 @@ _HOMES = {
     "VxlanVni": "kinds.vxlan_vni",
     "Component": "lang.component",
     "Opts": "lang.item",
+    "Reachable": "lang.check",
     "StackReference": "lang.reference",
+    "Unreachable": "lang.check",
     "stack": "lang.stack",
 }
 """Where a name lives that is not in a module of kinds/ with its own name in small letters."""

@@ -110,6 +110,10 @@ class RollbackError(Problems):
     exit_code = 4
 
 
+class VerifyError(Problems):
+    """Checks failed: the network does not do what the stack says that it does."""
+
+
 class Interrupted(NetdslError):
     """Stopped by the user; what was done is recorded."""
 

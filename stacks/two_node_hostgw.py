@@ -3,7 +3,7 @@
 From ns245 to ns246 a packet takes br245 and leaves vm1 by eth0 as it is, addressed to the MAC of vm2. A router between
 the nodes would have no route for it.
 
-    netdsl up stacks/two_node_hostgw.py
+    netdsl up stacks/two_node_hostgw.py --verify
     netdsl exec ns245 -- ping 172.246.0.2
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypedDict
 
-from netdsl import Bridge, Netns, Route, stack
+from netdsl import Bridge, Netns, Reachable, Route, stack
 from two_nodes import two_nodes
 
 
@@ -40,4 +40,5 @@ def two_node_hostgw(
     vm1, vm2 = two_nodes(subnets, underlay, segment)
     for near, far in ((vm1, vm2), (vm2, vm1)):
         Route(f"to {far.subnet}", dst=far.subnet, via=far.address, dev=near.eth0, onlink=True)
+        Reachable(near.container, far.inside, size=1500)
     return {"vm1": vm1.netns, "vm2": vm2.netns, "container1": vm1.container, "container2": vm2.container}

@@ -3,7 +3,7 @@
 From ns245 to ns246 a packet takes br245, is wrapped in UDP by vtep245, leaves vm1 by eth0, and is unwrapped by vtep246
 in vm2. Learning is off: what flannel keeps of each node in etcd, a VxlanPeer declares.
 
-    netdsl up stacks/two_node_vxlan.py
+    netdsl up stacks/two_node_vxlan.py --verify
     netdsl exec ns245 -- ping 172.246.0.2
 """
 
@@ -13,8 +13,11 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network
 from typing import TypedDict
 
-from netdsl import Bridge, Netns, Vxlan, VxlanPeer, stack
+from netdsl import Bridge, Netns, Reachable, Vxlan, VxlanPeer, stack
 from two_nodes import Node, two_nodes
+
+MTU = 1450
+"""Bytes of the largest packet between containers: VXLAN takes 50 of the 1500 of eth0."""
 
 
 class Overlay(TypedDict):
@@ -48,6 +51,9 @@ def two_node_vxlan(
     vtep1, vtep2 = vtep(vm1, vni, port), vtep(vm2, vni, port)
     VxlanPeer("to-vm2", vtep=vtep1, peer=vtep2, subnets=[vm2.subnet])
     VxlanPeer("to-vm1", vtep=vtep2, peer=vtep1, subnets=[vm1.subnet])
+    for near, far in ((vm1, vm2), (vm2, vm1)):
+        Reachable(near.container, far.inside)
+        Reachable(near.container, far.inside, size=MTU)
     return {
         "vm1": vm1.netns,
         "vm2": vm2.netns,
@@ -68,6 +74,6 @@ def vtep(node: Node, vni: int, port: int) -> Vxlan:
         dev=node.eth0,
         port=port,
         learning=False,
-        mtu=1450,
+        mtu=MTU,
         addresses=[f"{IPv4Network(node.subnet).network_address}/32"],
     )

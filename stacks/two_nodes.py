@@ -23,6 +23,7 @@ class Node(NamedTuple):
     address    its address on that link
     subnet     its container network: the first address is the bridge's, the second the container's
     container  the container's network namespace
+    inside     the container's address
     """
 
     tag: int
@@ -31,6 +32,7 @@ class Node(NamedTuple):
     address: str
     subnet: str
     container: Netns
+    inside: str
 
 
 def two_nodes(subnets: Sequence[str], underlay: Sequence[str], segment: Bridge | None = None) -> tuple[Node, Node]:
@@ -84,4 +86,4 @@ def container_node(tag: int, vm: Netns, eth0: Link, underlay: str, subnet: str) 
         inside = VethEnd("eth0", netns=container, addresses=[f"{network[2]}/{network.prefixlen}"])
         Veth(f"veth{tag}", master=bridge, peer=inside)
     Route("default", dst="default", via=str(network[1]), dev=inside)
-    return Node(tag, vm, eth0, str(IPv4Interface(underlay).ip), subnet, container)
+    return Node(tag, vm, eth0, str(IPv4Interface(underlay).ip), subnet, container, str(network[2]))

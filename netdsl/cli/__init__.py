@@ -16,6 +16,7 @@ from netdsl.errors import NetdslError
 COMMANDS = {
     "plan": ("plan", "Show what would change."),
     "up": ("up", "Make the kernel what the stack says."),
+    "verify": ("verify", "Try out the checks that a stack declares."),
     "destroy": ("destroy", "Take away exactly what the stack made."),
     "confirm": ("confirm", "Let a run stand that would else be undone."),
     "history": ("history", "List the past runs of a stack."),

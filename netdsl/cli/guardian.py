@@ -4,7 +4,8 @@ It is started before the first write, in its own session and without a terminal,
 state. So it does its work when the shell, the ssh session or the run itself are gone, even if the run cut them off.
 
 What it says to the run that started it, and what that says to it, are lines: "ready", then "applied" (or "abandoned"; a
-pipe that closes without a word means that the run was killed), then "confirmed" or "undone".
+pipe that closes without a word means that the run was killed), then "confirmed" or "undone". With probes it confirms
+the run by itself once all of them pass.
 """
 
 from __future__ import annotations
@@ -20,22 +21,26 @@ from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from time import monotonic
 
+from netdsl.cli.probes import as_data, from_data, try_out
 from netdsl.errors import GuardError
+from netdsl.lang.check import Check
 from netdsl.state.confirm import Listener
 
 _GRACE = 600.0
 """Seconds to wait for the lock of a run that hangs, before giving up on undoing it."""
 _START = 30.0
 """Seconds until a guardian has to be ready."""
+_BETWEEN = 0.2
+"""Seconds between rounds of probes."""
 
 
 class Guard:
     """A guardian as the run sees it that started it."""
 
-    def __init__(self, folder: Path, stack: str, number: int, within: float) -> None:
+    def __init__(self, folder: Path, stack: str, number: int, within: float, probes: Sequence[Check] = ()) -> None:
         """Start it; it is ready when this returns. Raises GuardError when it is not."""
-        self.folder, self.stack = folder, stack
-        arguments = [str(folder), stack, str(number), str(within)]
+        self.within, self.probes = within, probes
+        arguments = [str(folder), stack, str(number), str(within), json.dumps([as_data(check) for check in probes])]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "netdsl.cli.guardian", *arguments],
@@ -65,12 +70,16 @@ class Guard:
             self._process.stdin.write(f"{word}\n")
             self._process.stdin.flush()
 
+    def verdict(self) -> str:
+        """Wait for its end: "confirmed" or "undone"; "" if it died."""
+        return self._hear(self.within + _GRACE)
+
 
 class _Guardian:
     """The process itself."""
 
-    def __init__(self, folder: Path, stack: str, number: int, within: float) -> None:
-        self.folder, self.stack, self.number, self.within = folder, stack, number, within
+    def __init__(self, folder: Path, stack: str, number: int, within: float, probes: Sequence[Check]) -> None:
+        self.folder, self.stack, self.number, self.within, self.probes = folder, stack, number, within, probes
         self.deadline: float | None = None
         self.confirmed = False
         self.listener = Listener(folder, stack)
@@ -83,16 +92,18 @@ class _Guardian:
         _say("ready")
         try:
             while not self.confirmed:
-                left = None if self.deadline is None else self.deadline - monotonic()
-                if left is not None and left <= 0:
-                    break
-                for key, _ in self.selector.select(left):
+                trying = self.deadline is not None and bool(self.probes)
+                left = None if self.deadline is None else max(0.0, self.deadline - monotonic())
+                for key, _ in self.selector.select(_BETWEEN if trying else left):
                     if key.fileobj is self.listener:
                         self.listener.answer(self._reply)
                     elif not self._hear():
                         return
-            if not self.confirmed:
-                self._undo()
+                if trying and not self.confirmed:
+                    self.confirmed = all(result.ok for result in try_out(self.probes))
+                if left == 0 and not self.confirmed:
+                    self._undo()
+                    break
         finally:
             self.listener.close()
         _say("confirmed" if self.confirmed else "undone")
@@ -136,12 +147,13 @@ def _say(word: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Guard one run: the state directory, the stack, the run to go back to, and seconds to wait."""
+    """Guard one run: the state directory, the stack, the run to go back to, seconds to wait, and probes as JSON."""
     for ignored in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
         signal.signal(ignored, signal.SIG_IGN)
-    folder, stack, number, within = arguments
+    folder, stack, number, within, probes = arguments
     try:
-        _Guardian(Path(folder), stack, int(number), float(within)).run()
+        checks = [from_data(check) for check in json.loads(probes)]
+        _Guardian(Path(folder), stack, int(number), float(within), checks).run()
     except Exception as error:  # nobody is there to read it; `netdsl history` shows how far it came
         log = os.open(Path(folder, f"{stack}.guardian.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.write(log, f"{json.dumps(str(error))}\n".encode())

@@ -39,7 +39,7 @@ def go_back(run: Deployment, before: Before) -> None:
     """Plan and apply the return to it, without asking."""
     session = run.session
     session.reload()
-    session.values = before.values
+    session.values, session.declared = before.values, None
     preview = session.preview_of(before.items)
     run.show(preview.plan)
     if preview.plan.pending:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
-from netdsl.cli import options
+from netdsl.cli import options, render
 from netdsl.cli.deployment import Deployment
 from netdsl.cli.saved import Saved, is_saved
 from netdsl.cli.session import Session, given_params, open_session
@@ -15,9 +16,13 @@ from netdsl.cli.undo import Before, roll_back
 from netdsl.engine.apply import Outcome
 from netdsl.engine.deploy import summary
 from netdsl.engine.select import Selection
-from netdsl.errors import ApplyError, ReadBackError, RolledBack, UsageError
+from netdsl.errors import ApplyError, GuardError, ReadBackError, RolledBack, UsageError, VerifyError
 from netdsl.state.confirm import require_none
 from netdsl.state.lock import locked
+
+if TYPE_CHECKING:
+    from netdsl.cli.guardian import Guard
+    from netdsl.cli.probes import Target
 
 
 @click.command("up")
@@ -36,7 +41,16 @@ from netdsl.state.lock import locked
     metavar="TIME",
     help="Undo everything unless `netdsl confirm` follows in this time, like 60s.",
 )
+@click.option(
+    "--probe",
+    "probes",
+    multiple=True,
+    metavar="TARGET",
+    help="With --confirm-within: confirm as soon as this answers again, which has to answer before: an address, "
+    "HOST:PORT, NETNS@..., or the word `checks` for the stack's own.",
+)
 @click.option("--details", is_flag=True, help="Print every change, however many.")
+@click.option("--verify", "verified", is_flag=True, help="Try out the stack's checks afterwards.")
 def command(
     stack: str | None,
     name: str | None,
@@ -53,7 +67,9 @@ def command(
     lock_timeout: float,
     rollback_on_failure: bool,
     confirm_within: float | None,
+    probes: tuple[str, ...],
     details: bool,
+    verified: bool,
 ) -> int:
     """Show the plan, ask, and make it so.
 
@@ -75,6 +91,12 @@ def command(
         raise UsageError("a saved plan has its parameters and options in it", fix="Give them to `netdsl plan --out`.")
     else:
         session = saved.open(state_dir)
+    if probes and confirm_within is None:
+        raise UsageError(
+            "--probe is for --confirm-within", fix="Say how long the probes may take: --confirm-within 60s."
+        )
+    targets = _targets(probes)
+    guard: Guard | None = None
     with locked(session.folder, session.name, "up", lock_timeout):
         require_none(session.folder, session.name)
         session.reload()
@@ -88,39 +110,86 @@ def command(
         if preview.plan.pending:
             before = Before.now(session)
             preview = run.confirm(preview, session.preview)
-            with guarded(session, before.number, confirm_within if preview.plan.writes else None):
+            within = confirm_within if preview.plan.writes else None
+            with guarded(session, before.number, within, targets) as guard:
                 try:
                     run.carry_out(preview, outputs)
-                except (ApplyError, ReadBackError) as error:
+                    if verified:
+                        _verify(session, as_json)
+                except (ApplyError, ReadBackError, VerifyError) as error:
                     if not rollback_on_failure:
                         raise
                     raise roll_back(session, before, error, as_json=as_json) from error
-            if confirm_within is not None and preview.plan.writes and not as_json:
-                click.echo(f"undone in {confirm_within:g} s unless you run: netdsl confirm {session.name}")
         else:
             if as_json:
                 run.report(preview.plan, Outcome(), outputs)
             meta = {**session.meta(), "outputs": outputs}
             if any(session.recorded.meta.get(key) != value for key, value in meta.items()):
                 session.store.put_meta(meta)
+            if verified:
+                _verify(session, as_json)
+    if guard is not None:
+        _await(guard, session.name, as_json)
     return 0
 
 
 @contextmanager
-def guarded(session: Session, number: int, within: float | None) -> Iterator[None]:
+def guarded(
+    session: Session, number: int, within: float | None, targets: Mapping[str, Target | None]
+) -> Iterator[Guard | None]:
     """Start a guardian that goes back to a run unless this one is confirmed in time; None: do without."""
     if within is None:
-        yield
+        yield None
         return
     from netdsl.cli.guardian import Guard
+    from netdsl.cli.probes import chosen
 
-    guard = Guard(session.folder, session.name, number, within)
+    guard = Guard(session.folder, session.name, number, within, chosen(session, targets) if targets else ())
     try:
-        yield
+        yield guard
     except RolledBack:
         guard.say("abandoned")
         raise
     except BaseException:
         guard.say("applied")  # some of it at least
+        click.echo(f"note: undone in {within:g} s unless you run: netdsl confirm {session.name}", err=True)
         raise
     guard.say("applied")
+
+
+def _targets(probes: Sequence[str]) -> Mapping[str, Target | None]:
+    if not probes:
+        return {}
+    from netdsl.cli.probes import wanted
+
+    return wanted(probes)
+
+
+def _await(guard: Guard, name: str, as_json: bool) -> None:
+    """Say how the run can be confirmed; with probes wait for what comes of them. Raises GuardError if it was undone."""
+    if not guard.probes:
+        if not as_json:
+            click.echo(f"undone in {guard.within:g} s unless you run: netdsl confirm {name}")
+        return
+    verdict = guard.verdict()
+    if verdict != "confirmed":
+        how = "the run was undone" if verdict == "undone" else "what came of undoing the run is not known"
+        raise GuardError(
+            f"not all probes passed within {guard.within:g} s: {how}", fix=f"`netdsl history {name}` shows it."
+        )
+    if as_json:
+        render.print_json({"event": "confirmed"}, lines=True)
+    else:
+        click.echo("confirmed: all probes pass")
+
+
+def _verify(session: Session, as_json: bool) -> None:
+    """Try out the checks, show what came of them, and raise VerifyError when one failed."""
+    from netdsl.cli.verify import demand, results_json, table, verify
+
+    results = verify(session)
+    if as_json:
+        render.print_json({"event": "checks", **results_json(session.name, results)}, lines=True)
+    else:
+        click.echo("\n".join(table(results)))
+    demand(results)

@@ -13,6 +13,7 @@ import attrs
 from netdsl.errors import Problem, StackError
 
 if TYPE_CHECKING:
+    from netdsl.lang.check import Check
     from netdsl.lang.component import Component
     from netdsl.lang.resource import Namespace, Resource
 
@@ -61,6 +62,7 @@ class Declaration:
     adopts: bool = False
     adopted: Collection[str] = ()
     resources: list[Resource] = attrs.field(factory=list)
+    checks: list[Check] = attrs.field(factory=list)
     problems: list[Problem] = attrs.field(factory=list)
     netns_stack: list[Namespace] = attrs.field(factory=list)
     components: list[Component] = attrs.field(factory=list)
@@ -93,6 +95,7 @@ def current() -> Declaration:
     if _running:
         return _running[-1]
     _loose.resources.clear()
+    _loose.checks.clear()
     return _loose
 
 

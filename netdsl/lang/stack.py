@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import attrs
 
@@ -15,6 +15,9 @@ from netdsl.lang.declaration import Declaration, Observer, current, declaring, u
 from netdsl.lang.item import Item
 from netdsl.lang.params import Param, params_of
 from netdsl.lang.primitives import duplicates, items_of
+
+if TYPE_CHECKING:
+    from netdsl.lang.check import Check
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,11 +61,13 @@ class Declared:
     items    the primitive resources
     params   every plain parameter's value, defaults included
     outputs  the return value
+    checks   what is to be true once it is up
     """
 
     items: list[Item]
     params: Mapping[str, Any]
     outputs: Any
+    checks: list[Check]
 
 
 def declare(
@@ -100,7 +105,7 @@ def declare(
     if problems:
         raise StackError(problems)
     params = {p.name: values.get(p.name, p.default) for p in stack.params.values()}
-    return Declared(items, params, outputs)
+    return Declared(items, params, outputs, declaration.checks)
 
 
 __all__ = ["Concatenate", "Declared", "Stack", "declare", "stack"]
