@@ -9,8 +9,7 @@ import attrs
 
 from netdsl.engine.graph import sorted_items
 from netdsl.engine.observe import Observation, Target, observe
-from netdsl.kinds import KINDS
-from netdsl.kinds.link import LINK_KINDS
+from netdsl.kinds import KINDS, LINK_KINDS
 from netdsl.lang.item import Have, Item, Key
 from netdsl.lang.naming import BY_PROTOCOL, MARK, altname, urn
 from netdsl.lang.resource import Resource

@@ -205,7 +205,9 @@ class _Echoes:
         try:
             sock.sendto(packet, (self.check.to, 0))
         except OSError as error:
-            if error.errno != errno.EMSGSIZE:
+            if error.errno == errno.ENOBUFS:  # how a device says that it dropped it (net_xmit_errno)
+                self.last = "the link dropped it"
+            elif error.errno != errno.EMSGSIZE:
                 self.last = os.strerror(error.errno or 0)
             self.hear(sock)
 
