@@ -39,6 +39,7 @@ def go_back(run: Deployment, before: Before) -> None:
     """Plan and apply the return to it, without asking."""
     session = run.session
     session.reload()
+    session.program = session.program or session.recorded.meta.get("program", "")
     session.values, session.declared = before.values, None
     preview = session.preview_of(before.items)
     run.show(preview.plan)

@@ -95,6 +95,8 @@ def command(
         raise UsageError(
             "--probe is for --confirm-within", fix="Say how long the probes may take: --confirm-within 60s."
         )
+    if confirm_within == 0:
+        raise UsageError("--confirm-within needs more than no time")
     targets = _targets(probes)
     guard: Guard | None = None
     with locked(session.folder, session.name, "up", lock_timeout):
