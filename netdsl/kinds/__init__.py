@@ -66,4 +66,4 @@ for _link in (*_ALL, Veth):
     if issubclass(_link, Link):
         LINK_KINDS.update(dict.fromkeys((*_link.kernels, _link.kernel or _link.word), _link))
 
-__all__ = ["FALLBACK_LINKS", "KINDS", "LINKS"]
+__all__ = ["FALLBACK_LINKS", "KINDS", "LINKS", "LINK_KINDS"]

@@ -9,7 +9,7 @@ from typing import Any
 from netdsl import wire
 from netdsl.errors import Problem
 from netdsl.kinds.link import Link
-from netdsl.kinds.shell import ip
+from netdsl.kinds.shell import ip, quote
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.dump import Dump, Scope
 from netdsl.lang.item import Gone, Have, Item, Key, Need, Relation, World
@@ -191,7 +191,7 @@ class Route(Resource):
         words += props["dst"]
         for word in ("via", "dev", "src", "metric", "table", "scope"):
             if props.get(word) and not (word == "table" and props[word] == RT_TABLE_MAIN):
-                words += f" {word} {props[word]}"
+                words += f" {word} {quote(str(props[word]))}"
         words += " onlink" if props.get("onlink") else ""
         return [ip(item.netns, words + f" proto {PROTOCOL}")]
 
