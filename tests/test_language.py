@@ -10,7 +10,7 @@ from typing import Any, Literal, Optional
 
 import pytest
 
-from netdsl import Address, Bridge, Component, Link, Netns, Opts, Route, Sysctl, Veth, VethEnd, Vxlan, stack
+from netdsl import Address, Bridge, Component, Dummy, Link, Netns, Opts, Route, Sysctl, Veth, VethEnd, Vxlan, stack
 from netdsl.engine.deploy import relate_offline
 from netdsl.errors import Problem, StackError, UsageError
 from netdsl.lang.item import Item
@@ -350,16 +350,20 @@ def test_the_host_counts_only_outside_owned_netns() -> None:
 
 
 def test_a_mac_can_be_given_and_an_adopted_link_keeps_its_own() -> None:
-    """A given MAC is taken in the kernel's spelling; a link that is taken over keeps the one it has, unmanaged."""
+    """A given MAC is taken in the kernel's spelling; a link that is taken over keeps the one it has, unmanaged but for
+    that of a bridge, which is held: its ports would change it."""
 
     @stack
     def lab() -> list[str]:
         mine = Bridge("br0", mac="02-00-00-00-00-AA")
-        return [mine.mac, Bridge("br1", opts=Opts(adopt=True)).mac, Bridge("br2", opts=Opts(adopt=True)).mac]
+        adopted = [kind(name, opts=Opts(adopt=True)) for kind, name in ((Bridge, "br1"), (Dummy, "d1"), (Dummy, "d2"))]
+        return [link.mac for link in (mine, *adopted)]
 
-    done = declare(lab, "lab", {}, observer=Seen({("", "br1"): {"mac": "02:00:00:00:00:bb"}}))
-    assert done.outputs == ["02:00:00:00:00:aa", "02:00:00:00:00:bb", derived_mac("lab", "", "br2")]
-    assert ["mac" in item.props for item in done.items] == [True, False, True]
+    there = {("", "br1"): {"mac": "02:00:00:00:00:bb"}, ("", "d1"): {"mac": "02:00:00:00:00:cc"}}
+    done = declare(lab, "lab", {}, observer=Seen(there))
+    macs = ["02:00:00:00:00:aa", "02:00:00:00:00:bb", "02:00:00:00:00:cc", derived_mac("lab", "", "d2")]
+    assert done.outputs == macs
+    assert [item.props.get("mac") for item in done.items] == [*macs[:2], None, macs[3]]
 
 
 # What exists already

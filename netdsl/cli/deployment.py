@@ -43,7 +43,7 @@ class Deployment:
         values = render.params_line(self.params())
         click.echo(click.style(self.session.name, bold=True) + (f"  {values}" if values else ""))
         for note in plan.notes:
-            click.echo(click.style(f"note: {note}", fg="yellow"))
+            click.echo(render.note(note))
         if details or len(plan.pending) <= MANY:
             click.echo("\n".join(render.plan_lines(plan)))
         click.echo(render.summary(plan))
@@ -124,10 +124,9 @@ class Deployment:
         words = {"create": "created", "update": "updated", "replace": "replaced", "delete": "deleted"}
         done = [f"{counts[action]} {word}" for action, word in words.items() if counts[action]]
         if outcome.held:
-            names = joined([render.escaped(name) for name in outcome.held[:5]])
+            names = joined(outcome.held[:5])
             more = f" and {len(outcome.held) - 5} more" if len(outcome.held) > 5 else ""
-            text = f"note: released, but not let go of by the kernel yet: netns {names}{more}"
-            click.echo(click.style(text, fg="yellow"))
+            click.echo(render.note(f"released, but not let go of by the kernel yet: netns {names}{more}"))
         click.echo(f"done: {', '.join(done) or 'nothing to do in the kernel'}")
         for line in render.output_lines(outputs):
             click.echo(f"  {line}")

@@ -6,9 +6,11 @@ import click
 
 from netdsl.cli import options
 from netdsl.cli.deployment import Deployment
+from netdsl.cli.neighbours import losses
 from netdsl.cli.session import open_session
 from netdsl.engine.deploy import Preview, plan_destroy
 from netdsl.engine.select import Selection
+from netdsl.errors import ConflictError
 from netdsl.state.confirm import require_none
 from netdsl.state.lock import locked
 
@@ -23,7 +25,7 @@ from netdsl.state.lock import locked
 @options.yes
 @options.lock_timeout
 @click.option("--details", is_flag=True, help="Print every change, however many.")
-@click.option("--force", is_flag=True, help="Go on although links that are not the stack's fall with its netns.")
+@click.option("--force", is_flag=True, help="Go on although things of others fall with it.")
 def command(
     stack: str | None,
     name: str | None,
@@ -51,7 +53,11 @@ def command(
             preview, held = plan_destroy(
                 session.machine, session.name, session.recorded.items, force=force, selection=selection
             )
-            preview.plan.notes[:0] = [*session.notes, *map(hold_note, sorted(held.items()))]
+            lost = losses(session, preview.plan)
+            if lost and not force:
+                raise ConflictError(lost)
+            notes = [*session.notes, *map(hold_note, sorted(held.items())), *(problem.what for problem in lost)]
+            preview.plan.notes[:0] = notes
             return preview
 
         preview = look()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import click
 
 from netdsl.cli import options
+from netdsl.cli.render import escaped
 from netdsl.cli.session import given_params, open_session
 from netdsl.engine.deploy import relate_offline
 from netdsl.engine.graph import reduced_edges
@@ -45,7 +46,11 @@ def _groups(items: list[Item]) -> dict[str, list[int]]:
 
 
 def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + escaped(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _mermaid(text: str) -> str:
+    return '"' + escaped(text).replace("#", "#35;").replace('"', "#quot;") + '"'
 
 
 def dot(stack: str, items: list[Item]) -> Iterator[str]:
@@ -66,9 +71,9 @@ def mermaid(items: list[Item]) -> Iterator[str]:
     """Mermaid: a subgraph for each netns."""
     yield "flowchart LR"
     for number, (netns, inside) in enumerate(sorted(_groups(items).items())):
-        yield f"  subgraph s{number}[{_quoted(netns or 'this namespace')}]"
+        yield f"  subgraph s{number}[{_mermaid(netns or 'this namespace')}]"
         for index in inside:
-            yield f"    n{index}[{_quoted(f'{items[index].kind.word} {items[index].name}')}]"
+            yield f"    n{index}[{_mermaid(f'{items[index].kind.word} {items[index].name}')}]"
         yield "  end"
     for first, second in reduced_edges(items):
         yield f"  n{second} --> n{first}"

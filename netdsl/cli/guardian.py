@@ -155,7 +155,8 @@ def main(arguments: Sequence[str]) -> None:
         checks = [from_data(check) for check in json.loads(probes)]
         _Guardian(Path(folder), stack, int(number), float(within), checks).run()
     except Exception as error:  # nobody is there to read it; `netdsl history` shows how far it came
-        log = os.open(Path(folder, f"{stack}.guardian.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        log = os.open(Path(folder, f"{stack}.guardian.log"), flags, 0o600)
         os.write(log, f"{json.dumps(str(error))}\n".encode())
         raise
 

@@ -10,7 +10,7 @@ from netdsl.cli.session import Session, given_params, open_session
 from netdsl.engine.change import Action, Change
 from netdsl.engine.deploy import Preview
 from netdsl.engine.select import chosen
-from netdsl.errors import UsageError
+from netdsl.errors import UsageError, joined
 from netdsl.state.confirm import require_none
 from netdsl.state.lock import locked
 
@@ -66,11 +66,21 @@ def _only(session: Session, names: tuple[str, ...]) -> Preview:
     plan = preview.plan
     urns = chosen(names, [change.item for change in plan.changes])
     plan.changes = [_as_it_is(change) for change in plan.changes if change.item.urn in urns]
-    notes = [f"{change.item.title} differs: the next plan brings it in line" for change in plan.changes if change.diffs]
+    notes = [
+        f"{change.item.title} is taken over as it is; `netdsl up` then changes {_differences(change)}"
+        for change in plan.changes
+        if change.diffs
+    ]
     for change in plan.changes:
         change.diffs = {}
     plan.notes += notes
     return preview
+
+
+def _differences(change: Change) -> str:
+    return joined(
+        [f"{n} from {render.shown(have)} to {render.shown(want)}" for n, (have, want) in change.diffs.items()]
+    )
 
 
 def _as_it_is(change: Change) -> Change:
@@ -82,5 +92,5 @@ def _as_it_is(change: Change) -> Change:
             item.props[name] = have
         change.action, change.adopts, change.reason = Action.SAME, True, ""
     else:
-        raise UsageError(f"{render.escaped(item.title)} is this stack's already")
+        raise UsageError(f"{item.title} is this stack's already")
     return change

@@ -29,7 +29,7 @@ def command(state_dir: str | None, as_json: bool) -> int:
         render.print_json({"version": render.JSON_VERSION, "state_dir": str(folder), "stacks": rows})
         return 0
     if not rows:
-        click.echo(f"no stacks are recorded in {folder}")
+        click.echo(f"no stacks are recorded in {render.escaped(str(folder))}")
         return 0
     width = max(len(str(row["stack"])) for row in rows)
     for row in rows:

@@ -20,7 +20,8 @@ def command(stack: str | None, output: str | None, state_dir: str | None, as_jso
     outputs = session.recorded.meta.get("outputs", {})
     if output is not None:
         if output not in outputs:
-            raise UsageError(f"stack {session.name} has no output {output!r}", fix=f"It has {joined(list(outputs))}.")
+            fix = f"It has {joined(list(outputs))}." if outputs else "It has none."
+            raise UsageError(f"stack {session.name} has no output {output!r}", fix=fix)
         if as_json:
             render.print_json(outputs[output])
         else:

@@ -64,7 +64,7 @@ def command(
         values = render.params_line(session.declared.params)
         click.echo(click.style(session.name, bold=True) + (f"  {values}" if values else ""))
         for note in preview.plan.notes:
-            click.echo(click.style(f"note: {note}", fg="yellow"))
+            click.echo(render.note(note))
         for line in render.plan_lines(preview.plan):
             click.echo(line)
         click.echo(render.summary(preview.plan))

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import netdsl
+from netdsl.cli import trust
 from netdsl.errors import NetdslError, Problem, StackError, UsageError, joined
 from netdsl.lang.stack import Stack
 
-_PACKAGE = str(Path(netdsl.__file__).parent)
+_PACKAGE = str(Path(netdsl.__file__).parent) + "/"
+_BEFORE = set(sys.modules)
+"""What netdsl itself has imported."""
 
 
 def is_file(argument: str) -> bool:
@@ -47,7 +50,13 @@ def _made_in(stack: Stack[..., Any], path: Path) -> bool:
     return Path(stack.function.__code__.co_filename) == path
 
 
+def look_at_imports() -> None:
+    """Warn of modules of the program that others could have written."""
+    trust.warn(trust.modules_of(_BEFORE, _interpreters()))
+
+
 def _module(path: Path) -> Any:
+    trust.warn([path])
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     name = path.stem if path.stem not in sys.modules else f"stack_{path.stem}"
@@ -58,6 +67,7 @@ def _module(path: Path) -> Any:
     sys.modules[name] = module
     with users_code(str(path)):
         spec.loader.exec_module(module)
+    look_at_imports()
     return module
 
 
@@ -81,6 +91,10 @@ def users_code(path: str = "") -> Iterator[None]:
 
 
 def _internal(filename: str) -> bool:
+    return filename.startswith(_interpreters())
+
+
+def _interpreters() -> tuple[str, ...]:
     import sysconfig
 
-    return filename.startswith((_PACKAGE, "<frozen", sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")))
+    return (_PACKAGE, "<frozen", *(sysconfig.get_path(word) for word in ("stdlib", "platstdlib", "purelib", "platlib")))

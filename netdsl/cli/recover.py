@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from netdsl.cli import options, program, render
-from netdsl.cli.session import Session, given_params, open_session
+from netdsl.cli.neighbours import records
+from netdsl.cli.session import Session, check_name, given_params, open_session
 from netdsl.engine.recover import recover
-from netdsl.errors import UsageError
+from netdsl.errors import StateError, UsageError
 from netdsl.kernel.machine import Machine
 from netdsl.state.lock import locked
 from netdsl.state.store import Recorded, Store, directory
@@ -37,6 +38,7 @@ def command(
         given = given_params(params, params_file)
         session = open_session(stack, state_dir=state_dir, name=name, given=given, reset_params=reset_params)
     else:
+        check_name(name or stack)
         session = Session(name or stack, folder, Store(folder, name or stack), Recorded({}, []), Machine())
     with locked(folder, session.name, "state recover", lock_timeout):
         if session.store.exists() and session.store.load().items:
@@ -45,12 +47,28 @@ def command(
                 fix=f"If it is not the right one, move {session.store.path} away first.",
             )
         declared = session.declare().items if session.stack is not None else []
-        found = recover(session.machine, session.name, declared)
+        owned = {item.key for items in records(session).values() for item in items}
+        found = recover(session.machine, session.name, declared, owned)
+        if not (found.items or found.undecided):
+            raise StateError(
+                f"nothing in the kernel is marked as stack {session.name}'s: there is nothing to recover",
+                fix="Run it in the namespace of the stack; what a restart took `netdsl up` makes anew.",
+            )
         if found.items:
             session.store.replace_all(found.items, {**session.meta(), "outputs": {}}, "state recover")
     click.echo(f"stack {session.name}: {len(found.items)} resources recovered")
-    for item in found.orphans:
-        click.echo(f"  not declared, but marked as this stack's: {render.escaped(item.title)}")
-    for item in found.undecided:
-        click.echo(f"  left alone, nothing says whose it is: {render.escaped(item.title)}")
+    for what, items in {
+        "kept when it is destroyed, since it seems to have been taken over": found.adopted,
+        "marked as this stack's, but not declared": found.orphans if declared else (),
+        "left alone, nothing says whose it is": found.undecided,
+        "left alone, another stack has it on record": found.others,
+    }.items():
+        for item in items:
+            click.echo(f"  {what}: {render.escaped(item.title)}")
+    if not declared:
+        click.echo(
+            "  without the program only namespaces and links are found; give its file to find what stands on them"
+        )
+    elif found.undecided:
+        click.echo(f"  take over what is the stack's: netdsl up {render.escaped(stack)} --adopt")
     return 0

@@ -22,6 +22,8 @@ MARKS = {
     Action.FORGET: ("x ", "cyan"),
     Action.SAME: ("= ", "cyan"),
 }
+TOLD = 20
+"""Problems that are printed before the rest is counted."""
 _WORDS = {"create": "to create", "update": "to update", "replace": "to replace", "delete": "to delete"}
 _HIDDEN = frozenset(("dev", "address", "peer"))
 """Said by the resource's name."""
@@ -61,13 +63,21 @@ def print_error(error: NetdslError, *, color: bool | None = None) -> None:
 
 
 def print_problems(problems: Iterable[Problem], *, word: str = "error", color: bool | None = None) -> None:
-    """Problems with their places and what to do."""
-    for problem in problems:
+    """Problems with their places and what to do; of very many the first."""
+    problems = list(problems)
+    for problem in problems[:TOLD]:
         place = f"{escaped(here(problem.where))}: " if problem.where else ""
         head = click.style(f"{word}:", fg="red" if word == "error" else "yellow", bold=True)
         click.echo(f"{head} {place}{escaped(problem.what)}", err=True, color=color)
         if problem.fix:
             click.echo(f"       {escaped(here(problem.fix))}", err=True)
+    if len(problems) > TOLD:
+        click.echo(f"       and {len(problems) - TOLD} more", err=True, color=color)
+
+
+def note(text: str) -> str:
+    """A note before or after a plan."""
+    return click.style(f"note: {escaped(text)}", fg="yellow")
 
 
 def line_of(change: Change) -> str:
@@ -86,7 +96,7 @@ def line_of(change: Change) -> str:
             elif prop not in _HIDDEN or (prop == "dev" and " dev " not in name):
                 words.append(f"{prop}={shown(value)}")
         text += f"  {' '.join(words)}" if words else ""
-    notes = [change.reason] if change.reason else []
+    notes = [escaped(change.reason)] if change.reason else []
     if change.adopts:
         notes.append("taken over")
     if change.moved_from and change.action is not Action.DELETE:

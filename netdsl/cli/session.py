@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from netdsl.cli import program
+from netdsl.cli import program, trust
 from netdsl.engine import deploy
 from netdsl.engine.observe import LiveObserver
 from netdsl.engine.plan import EVERYTHING
@@ -53,6 +53,13 @@ class Session:
     def reload(self) -> None:
         """Read the state again (after the lock was taken)."""
         self.recorded = self.store.load()
+        self._forget_cookies()
+
+    def _forget_cookies(self) -> None:
+        """Cookies are counted anew in each boot: one from before may be a stranger's now."""
+        if self.recorded.meta.get("boot_id", "") != self.machine.boot_id():
+            for item in self.recorded.items:
+                item.extra.pop("cookie", None)
 
     def declare(self) -> Declared:
         """Run the program."""
@@ -64,6 +71,7 @@ class Session:
             self.declared = declare(
                 self.stack, self.name, self.values, host=host, observer=observer, adopts=self.adopts, adopted=adopted
             )
+        program.look_at_imports()
         return self.declared
 
     def outputs_of(self, stack: str) -> Mapping[str, Any] | None:
@@ -81,8 +89,14 @@ class Session:
         """Declare and plan."""
         items, recorded = self.declare().items, self.recorded.items
         found = deploy.preview(self.machine, self.name, items, recorded, offline=offline, selection=self.selection)
-        found.plan.notes[:0] = self.notes
+        found.plan.notes[:0] = [*self.notes, *self.losses(found)]
         return found
+
+    def losses(self, found: deploy.Preview) -> list[str]:
+        """What of other stacks goes with what the plan deletes."""
+        from netdsl.cli.neighbours import losses
+
+        return [problem.what for problem in losses(self, found.plan)]
 
     def preview_of(self, items: list[Item]) -> deploy.Preview:
         """Plan the way to these items, whatever the program says."""
@@ -90,7 +104,7 @@ class Session:
             found = deploy.preview(self.machine, self.name, items, self.recorded.items)
         else:
             found, _ = deploy.plan_destroy(self.machine, self.name, self.recorded.items)
-        found.plan.notes = list(self.notes)
+        found.plan.notes = [*self.notes, *self.losses(found)]
         return found
 
     def meta(self) -> dict[str, Any]:
@@ -111,6 +125,7 @@ class Session:
         if "boot_id" not in meta:
             return
         if meta["boot_id"] != self.machine.boot_id():
+            self._forget_cookies()
             self.notes.append("The machine was restarted since the last run: what the stack made is gone with it.")
         elif meta["cookie"] != self.machine.cookie(""):
             raise StateError(
@@ -133,16 +148,14 @@ def open_session(
     """Find the stack that an argument means, and check that program and state belong together."""
     folder = states.directory(state_dir)
     argument = argument or _only_stack(folder, name)
+    trust.warn([folder])  # the records name the programs
     stack = None
     if program.is_file(argument):
         stack = program.load(argument)
         stack_name = name or stack.name
     else:
         stack_name = argument
-    if not re.fullmatch(STACK_NAME, stack_name):
-        raise UsageError(
-            f"{stack_name!r} is no stack name", fix="Lower case letters, digits, '_' and '-'; set it with --name."
-        )
+    check_name(stack_name)
     store = Store(folder, stack_name)
     if stack is None and not store.exists():
         raise UsageError(f"there is no stack {stack_name!r}", fix=_known(folder))
@@ -153,11 +166,20 @@ def open_session(
         _check_owner(session)
     elif needs_program:
         session.program = recorded.meta.get("program", "")
+        if not session.program:
+            raise UsageError(f"no program is recorded for stack {stack_name}", fix="Give its file instead of its name.")
         session.stack = program.load(session.program)
     if session.stack is not None:
         session.values = _values(session, given or {}, reset_params)
     session.check_machine()
     return session
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError for what is no stack's name: it is part of the names of files."""
+    if not re.fullmatch(STACK_NAME, name):
+        fix = "1 to 64 lower case letters, digits, '_' and '-'; set it with --name."
+        raise UsageError(f"{name!r} is no stack name", fix=fix)
 
 
 def _only_stack(folder: Path, name: str | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from netdsl.cli import options, render
-from netdsl.cli.session import open_session
+from netdsl.cli.session import Session, open_session
 from netdsl.lang.item import Item
 
 
@@ -21,7 +21,7 @@ def command(stack: str | None, state_dir: str | None, as_json: bool) -> int:
         resources = [as_data(item) for item in items]
         render.print_json({"version": render.JSON_VERSION, "stack": session.name, "resources": resources})
         return 0
-    click.echo(click.style(session.name, bold=True) + f"  {render.here(session.recorded.meta.get('program', ''))}")
+    click.echo(click.style(session.name, bold=True) + f"  {_program(session)}")
     by_netns: dict[str, list[Item]] = {}
     for item in sorted(items, key=lambda item: (item.netns, item.kind.phase, item.name)):
         by_netns.setdefault(item.key[2] if item.key[0] == "netns" else item.netns, []).append(item)
@@ -32,6 +32,10 @@ def command(stack: str | None, state_dir: str | None, as_json: bool) -> int:
             for prop, value in item.props.items():
                 click.echo(f"      {prop}: {render.shown(value)}")
     return 0
+
+
+def _program(session: Session) -> str:
+    return render.escaped(render.here(session.recorded.meta.get("program", "")))
 
 
 def as_data(item: Item) -> dict[str, object]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import attrs
 import click
 
 from netdsl.cli import options, recover, render
+from netdsl.cli.guardian import require_none
 from netdsl.cli.saved import write_private
 from netdsl.cli.session import Session, open_session
 from netdsl.cli.show import as_data
 from netdsl.errors import UsageError, joined
+from netdsl.kernel.machine import Machine
 from netdsl.lang.item import Item
 from netdsl.lang.naming import aliased
 from netdsl.state.export import read_export
 from netdsl.state.lock import locked
-from netdsl.state.store import Store, directory
+from netdsl.state.store import Recorded, Store, directory
 
 
 @click.group("state")
@@ -66,17 +69,29 @@ def the_one(session: Session, urn: str) -> Item:
 def export(stack: str | None, state_dir: str | None, output: str | None) -> int:
     """Print the whole state as versioned JSON."""
     session = open_session(stack, state_dir=state_dir, needs_program=False)
-    document = {
+    document: dict[str, Any] = {
         "version": render.JSON_VERSION,
         "stack": session.name,
         "meta": session.recorded.meta,
-        "resources": [{**as_data(item), "where": item.where} for item in session.recorded.items],
+        "resources": [whole(item) for item in session.recorded.items],
     }
     if output is None:
         render.print_json(document)
         return 0
     write_private(output, document)
     return 0
+
+
+def whole(item: Item) -> dict[str, object]:
+    """A resource with all that the state knows of it."""
+    found = as_data(item) | {"where": item.where}
+    if item.opts.ignore_changes:
+        found["opts"] = {
+            "protect": item.opts.protect,
+            "retain_on_delete": item.opts.retain_on_delete,
+            "ignore_changes": list(item.opts.ignore_changes),
+        }
+    return found
 
 
 @command.command("mv")
@@ -93,6 +108,7 @@ def move(old: str, new: str, stack: str | None, state_dir: str | None, lock_time
     """
     session = open_session(stack, state_dir=state_dir, needs_program=False)
     with locked(session.folder, session.name, "state mv", lock_timeout):
+        require_none(session.folder, session.name)
         session.reload()
         item = the_one(session, old)
         urn = aliased(item.urn, new)
@@ -124,6 +140,7 @@ def remove(
     """Forget resources without deleting them: the kernel keeps them, and they are foreign from then on."""
     session = open_session(stack, state_dir=state_dir, needs_program=False)
     with locked(session.folder, session.name, "state rm", lock_timeout):
+        require_none(session.folder, session.name)
         session.reload()
         items = [the_one(session, urn) for urn in urns]
         going = {item.key for item in items}
@@ -158,11 +175,18 @@ def take_back(file: str, state_dir: str | None, yes: bool, lock_timeout: float) 
     stack, meta, items = read_export(file)
     folder = directory(state_dir)
     store = Store(folder, stack)
+    session = Session(stack, folder, store, Recorded(meta, items), Machine())
+    session.check_machine()
     with locked(folder, stack, "state import", lock_timeout):
+        require_none(folder, stack)
         if store.exists() and store.load().items and not yes:
-            confirm_on_terminal(f"Replace the state of stack {stack}, which has {len(store.load().items)} resources?")
+            confirm_on_terminal(
+                f"Replace the state of stack {stack}, which has {len(store.load().items)} resources, and its history?"
+            )
         store.replace_all(items, meta, "state import")
     click.echo(f"stack {stack}: {len(items)} resources")
+    for note in session.notes:
+        click.echo(render.note(note))
     return 0
 
 

@@ -118,6 +118,10 @@ class _Index:
                         user.diffs[prop] = ("", user.item.props[prop])
                         user.reason = f"{item.title} is replaced"
                         queue.extend(self.flush(user))
+                elif user.releases and change.action is Action.DELETE:  # it cannot be given back
+                    user.action, user.releases, user.falls, user.cause = Action.DELETE, False, item.title, change
+                    user.reason, user.diffs = f"it goes with {item.title}", {}
+                    queue.append(user)
                 elif user.action in (Action.SAME, Action.UPDATE):
                     user.action, user.falls, user.cause = Action.REPLACE, item.title, change
                     user.reason = f"it goes with {item.title}"

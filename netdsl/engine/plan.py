@@ -136,11 +136,14 @@ def _compare(look: _Look, item: Item, record: Item | None) -> Change:
             change.reason = "its identity changed"
         return change
     foreign = _foreign(look, item, record, have)
-    if foreign and not item.opts.adopt:
+    unfit = _unfit(item, have) if foreign and item.opts.adopt else ""
+    if foreign and (unfit or not item.opts.adopt):
         below = [n.key for n in present_needs(item, have) if n.prop and n.gone is Gone.VANISH]
         if not look.told.intersection([*below, ("netns", "", item.netns)]):
             fix = "Remove it, choose another name, or take it over with opts=Opts(adopt=True) (all there is: --adopt)."
-            look.problems[item.urn] = Problem(foreign, item.where, fix)
+            if unfit:
+                fix = "Remove it, or choose another name."
+            look.problems[item.urn] = Problem(unfit or foreign, item.where, fix)
         look.told.add(item.key)
         change.action = Action.CREATE  # which is not carried out
         return change
@@ -169,16 +172,29 @@ def _foreign(look: _Look, item: Item, record: Item | None, have: Have) -> str:
     if item.kind.preexisting:
         return ""
     ours = record is not None and record.key == item.key
-    word = getattr(item.kind, "kernel", "") or item.kind.word
     if record is None or not ours:
         return f"{item.title} exists already and is not this stack's"
     if record.key in look.estranged:
         return f"{item.title} is not the one that this stack made: another has taken its place"
-    if have.kind != (getattr(record.kind, "kernel", "") or record.kind.word) and have.kind != word:
+    if have.kind not in (_kernel_word(record), _kernel_word(item)):
         return f"{item.title} is a {have.kind} now: another has taken its place"
     if have.twins:
         return f"{item.title} has a foreign twin: a second object of the same identity"
     return ""
+
+
+def _unfit(item: Item, have: Have) -> str:
+    """Why an object cannot be taken over; "" when it can."""
+    if item.kind.is_link and have.kind != _kernel_word(item):
+        return f"{item.title} cannot be taken over: it is a {have.kind}"
+    if item.props and not have.props:
+        return f"{item.title} cannot be taken over: it holds other things than netdsl would put there"
+    return ""
+
+
+def _kernel_word(item: Item) -> str:
+    """What the kernel calls its kind."""
+    return str(getattr(item.kind, "kernel", "") or item.kind.word)
 
 
 def _diff(change: Change) -> None:

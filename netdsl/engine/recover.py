@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
 
+from netdsl.engine.compile import FIRST_IFINDEX
 from netdsl.engine.graph import sorted_items
 from netdsl.engine.observe import Observation, Target, observe
 from netdsl.kinds import KINDS, LINK_KINDS
@@ -23,45 +24,66 @@ class Recovered:
     """What could be found out.
 
     items      what the stack owns
+    adopted    those of them that it must have taken over: netdsl would have made them with another ifindex
     orphans    those of them that the program does not declare
     undecided  declared and in the kernel, but nothing says whose they are
+    others     declared and in the kernel, but another stack's
     """
 
     items: list[Item]
+    adopted: list[Item]
     orphans: list[Item]
     undecided: list[Item]
+    others: list[Item]
 
 
-def recover(target: Target, stack: str, declared: Sequence[Item]) -> Recovered:
-    """Look at every netns; `declared` is what the program wants, nothing when it is gone."""
+def recover(target: Target, stack: str, declared: Sequence[Item], owned: Collection[Key] = ()) -> Recovered:
+    """Look at every netns.
+
+    `declared` is what the program wants, nothing when it is gone; `owned` is what other stacks have on record.
+    """
     names = ["", *sorted(target.netns_names())]
     seen = observe(target, [*declared, *_netns_items(names)], KINDS, names)
     taken: dict[Key, Item] = {}
-    undecided = []
+    undecided, others = [], []
     for item in sorted_items(declared):
         have = seen.found.get(item.key)
-        if have is not None and _is_ours(stack, item, have, taken):
+        if have is None:
+            continue
+        if item.key in owned:
+            others.append(item)
+        elif _is_ours(stack, item, have, taken):
             taken[item.key] = _as_found(item, have)
-        elif have is not None:
+        else:
             undecided.append(item)
     orphans = _orphans(target, stack, seen, taken)
-    return Recovered([*taken.values(), *orphans], orphans, undecided)
+    items = [*taken.values(), *orphans]
+    adopted = [item for item in items if item.extra.get("adopted")]
+    return Recovered(items, adopted, orphans, undecided, others)
 
 
 def _is_ours(stack: str, item: Item, have: Have, taken: Mapping[Key, Item]) -> bool:
     marks = [mark for mark in have.marks if mark == MARK or mark.startswith(f"{MARK}:")]
     if item.kind.is_link or item.key[0] in ("netns", "nft"):
         own = altname(stack, "lo" if item.key[0] == "netns" else item.name)
-        return own in marks
+        return own in marks and not (item.kind.is_link and have.kind not in _kernel_words(item.kind))
     if tuple(marks) == BY_PROTOCOL:
         return True
-    return ("netns", "", item.netns) in taken or any(need.key in taken for need in item.needs)
+    # What bears no mark is ours if it cannot be older than what it stands on.
+    below = [taken[key] for key in (("netns", "", item.netns), *(need.key for need in item.needs)) if key in taken]
+    return any(not other.extra.get("adopted") for other in below)
+
+
+def _kernel_words(kind: type[Resource]) -> tuple[str, str]:
+    return kind.word, getattr(kind, "kernel", "")
 
 
 def _as_found(item: Item, have: Have) -> Item:
     extra = dict(item.extra)
     if have.ifindex:
         extra["ifindex"] = have.ifindex
+        if have.ifindex < FIRST_IFINDEX:
+            extra["adopted"], extra["found"] = True, {}
     if "cookie" in have.props:
         extra["cookie"] = have.props["cookie"]
     props = {name: have.props.get(name, value) for name, value in item.props.items()}

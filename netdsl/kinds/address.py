@@ -8,7 +8,7 @@ from typing import Any
 
 from netdsl import wire
 from netdsl.kinds.link import Link
-from netdsl.kinds.shell import ip
+from netdsl.kinds.shell import ip, quote
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.dump import Dump, Scope
 from netdsl.lang.item import Have, Item, Key
@@ -104,7 +104,7 @@ class Address(Resource):
         if action == "finish":
             return []
         verb = {"create": "add", "update": "replace", "delete": "del"}[action]
-        words = f"addr {verb} {item.props['address']} dev {item.props['dev']}"
+        words = f"addr {verb} {item.props['address']} dev {quote(item.props['dev'])}"
         if action != "delete":
             words += f" scope {item.props['scope']}" if item.props.get("scope") else ""
             words += " nodad" if item.props.get("nodad") else ""

@@ -119,6 +119,20 @@ class Bridge(Link):
         u8(1, 2), default=None, at="info", number=44, word="mcast_mld_version", kernel=1, doc="MLD version of queries"
     )
 
+    def props(self) -> dict[str, Any]:
+        """An adopted bridge has its MAC among them, so that it can be held (see `adopt`)."""
+        found = super().props()
+        if self.__dict__.get("kept_mac") and self.__dict__["mac"] is not None:
+            found["mac"] = self.mac
+        return found
+
+    @classmethod
+    def adopt(cls, item: Item, env: Env) -> list[Op]:
+        """The mark, and the MAC that it has: until somebody sets it, ports that join and leave change it
+        (br_stp_recalculate_bridge_id)."""
+        held = cls.pack("link", {"mac": item.props.get("mac")}, item.netns, env)
+        return [*super().adopt(item, env), Send(RTM_NEWLINK, 0, cls.header(item, env) + held)]
+
     @classmethod
     def probes(cls, props: Mapping[str, Any] | None) -> Sequence[Probe]:
         """VLAN filtering, which some kernels leave out."""

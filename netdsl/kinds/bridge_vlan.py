@@ -10,7 +10,7 @@ from netdsl import wire
 from netdsl.kinds.link import Link
 from netdsl.kinds.link_dump import IFLA_EXT_MASK
 from netdsl.kinds.ranges import expand
-from netdsl.kinds.shell import netns_option
+from netdsl.kinds.shell import netns_option, quote
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.dump import Dump, Scope
 from netdsl.lang.item import Have, Item, Key
@@ -143,7 +143,7 @@ class BridgeVlan(Resource):
         """`bridge vlan`."""
         if action == "finish":
             return []
-        words = f"vlan {'del' if action == 'delete' else 'add'} vid {item.key[3]} dev {item.props['dev']}"
+        words = f"vlan {'del' if action == 'delete' else 'add'} vid {item.key[3]} dev {quote(item.props['dev'])}"
         if action != "delete":
             words += "".join(f" {word}" for word in ("pvid", "untagged") if item.props[word])
         return [f"bridge {netns_option(item.netns)}{words}{' self' if item.props['on'] == 'self' else ''}"]

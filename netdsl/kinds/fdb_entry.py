@@ -8,7 +8,7 @@ from typing import Any
 from netdsl import wire
 from netdsl.kinds.link import Link
 from netdsl.kinds.neighbor import NDA_DST, NDA_LLADDR, NDMSG, NUD_PERMANENT, RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH
-from netdsl.kinds.shell import netns_option
+from netdsl.kinds.shell import netns_option, quote
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.dump import Dump, Scope
 from netdsl.lang.item import Have, Item, Key
@@ -98,7 +98,7 @@ class FdbEntry(Resource):
             return []
         mac, props = item.key[3], item.props
         verb = "del" if action == "delete" else "append" if mac == FLOOD else "replace"
-        words = f"fdb {verb} {mac} dev {props['dev']}"
+        words = f"fdb {verb} {mac} dev {quote(props['dev'])}"
         for word in ("dst", "port", "vni"):
             if props.get(word) is not None:
                 words += f" {word} {props[word]}"

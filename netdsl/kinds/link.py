@@ -243,7 +243,7 @@ class Link(SpokenLink):
             + cls.pack("link", item.props, item.netns, env)
             + cls.linkinfo(item.props, item.netns, env)
         )
-        return [Send(RTM_NEWLINK, wire.F_CREATE | wire.F_EXCL, body), *cls.adopt(item, env), *cls.late(item, env)]
+        return [Send(RTM_NEWLINK, wire.F_CREATE | wire.F_EXCL, body), *cls.mark(item, env), *cls.late(item, env)]
 
     kernel: ClassVar[str] = ""
     """What IFLA_INFO_KIND says, where that is not `word`."""
@@ -282,11 +282,18 @@ class Link(SpokenLink):
 
     @classmethod
     def is_ours(cls, item: Item, have: Have, stack: str) -> bool:
-        """The mark, or the ifindex that we chose."""
-        return naming.altname(stack, item.name) in have.marks or have.ifindex == item.extra.get("ifindex")
+        """The mark; where it was taken off, the ifindex that we chose."""
+        if naming.altname(stack, item.name) in have.marks:
+            return True
+        return have.ifindex == item.extra.get("ifindex") and not naming.marked_by_another(stack, item.name, have.marks)
 
     @classmethod
     def adopt(cls, item: Item, env: Env) -> list[Op]:
+        """Mark it."""
+        return cls.mark(item, env)
+
+    @classmethod
+    def mark(cls, item: Item, env: Env) -> list[Op]:
         """Write the ownership altname."""
         return [mark_op(env.ifindex(item.netns, item.name), naming.altname(env.stack, item.name))]
 

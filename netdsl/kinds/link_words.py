@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from netdsl.kinds.shell import ip, netns_option, option
+from netdsl.kinds.shell import ip, netns_option, option, quote
 from netdsl.lang.item import Item
 from netdsl.lang.ops import Env
 from netdsl.lang.property import Property, kind
@@ -52,10 +52,10 @@ class SpokenLink(Resource):
     def commands(cls, action: str, item: Item, changed: Mapping[str, Any], env: Env) -> Sequence[str]:
         """`ip link` commands."""
         if action == "delete":
-            return [ip(item.netns, f"link del dev {item.name}")]
+            return [ip(item.netns, f"link del dev {quote(item.name)}")]
         if action == "finish":
             mtu = f" mtu {item.props['mtu']}" if "mtu" in item.props else ""
-            return [ip(item.netns, f"link set dev {item.name}{mtu}{' up' if item.props.get('up') else ''}")]
+            return [ip(item.netns, f"link set dev {quote(item.name)}{mtu}{' up' if item.props.get('up') else ''}")]
         if action == "create":
             return [*cls.add_command(item, env), *cls.set_commands(item, item.props, created=True)]
         info = {p.name: changed[p.name] for p in cls.places()["info"] if p.name in changed}
@@ -65,7 +65,7 @@ class SpokenLink(Resource):
                 0,
                 ip(
                     item.netns,
-                    f"link set dev {item.name} type {cls.type_words(item.props)}{cls.words('info', changed)}",
+                    f"link set dev {quote(item.name)} type {cls.type_words(item.props)}{cls.words('info', changed)}",
                 ),
             )
         return found
@@ -74,7 +74,7 @@ class SpokenLink(Resource):
     def add_command(cls, item: Item, env: Env) -> list[str]:
         """`ip link add`; options of the link stand before its type."""
         props = {k: v for k, v in item.props.items() if k != "master"}
-        words = f"link add name {item.name}{cls.words('link', props)} type {cls.type_words(props)}"
+        words = f"link add name {quote(item.name)}{cls.words('link', props)} type {cls.type_words(props)}"
         return [ip(item.netns, words + cls.words("info", props))]
 
     @classmethod
@@ -84,11 +84,11 @@ class SpokenLink(Resource):
         words = cls.words("link", {k: v for k, v in props.items() if k in rest})
         words += cls.words("late", props) + cls.words("flag", props) + cls.words("unflag", props)
         if "master" in props:
-            words += f" master {props['master']}" if props["master"] else " nomaster"
+            words += f" master {quote(props['master'])}" if props["master"] else " nomaster"
         if props.get("up") is not None and not (created and (cls.finishes_up or not props["up"])):
             words += " up" if props["up"] else " down"
         if words:
-            yield ip(item.netns, f"link set dev {item.name}{words}")
+            yield ip(item.netns, f"link set dev {quote(item.name)}{words}")
         port = cls.words("port", {**item.props, **props} if props.get("master") else props)
         if port:
-            yield f"bridge {netns_option(item.netns)}link set dev {item.name}{port}"
+            yield f"bridge {netns_option(item.netns)}link set dev {quote(item.name)}{port}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from netdsl import wire
 from netdsl.kinds.link import Link
-from netdsl.kinds.shell import ip
+from netdsl.kinds.shell import ip, quote
 from netdsl.lang.dump import Dump, Scope
 from netdsl.lang.item import Have, Item, Key
 from netdsl.lang.naming import BY_PROTOCOL
@@ -78,7 +78,7 @@ class Neighbor(Resource):
         """`ip neigh`."""
         if action == "finish":
             return []
-        address, dev = item.key[3], item.props["dev"]
+        address, dev = item.key[3], quote(item.props["dev"])
         if action == "delete":
             return [ip(item.netns, f"neigh del {address} dev {dev}")]
         words = f"neigh replace {address} lladdr {item.props['lladdr']} dev {dev} nud permanent protocol {PROTOCOL}"

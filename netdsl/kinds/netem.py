@@ -9,7 +9,7 @@ from typing import Any
 
 from netdsl import wire
 from netdsl.kinds.link import Link
-from netdsl.kinds.shell import netns_option
+from netdsl.kinds.shell import netns_option, quote
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.dump import Dump, Scope
 from netdsl.lang.item import Have, Item, Key
@@ -133,10 +133,11 @@ class Netem(Resource):
         if action == "finish":
             return []
         start = f"tc {netns_option(item.netns)}qdisc"
+        dev = quote(item.props["dev"])
         if action == "delete":
-            return [f"{start} del dev {item.props['dev']} root handle 1:"]
+            return [f"{start} del dev {dev} root handle 1:"]
         verb = "add" if action == "create" else "change"
-        return [f"{start} {verb} dev {item.props['dev']} root handle 1: netem{_words({**item.props, **changed})}"]
+        return [f"{start} {verb} dev {dev} root handle 1: netem{_words({**item.props, **changed})}"]
 
 
 def _words(props: Mapping[str, Any]) -> str:

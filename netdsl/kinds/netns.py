@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from shlex import quote
 from typing import Any
 
 from netdsl.kinds.link_wire import mark_op
+from netdsl.kinds.shell import quote
 from netdsl.kinds.sysctl import FORWARDING, Sysctl
 from netdsl.lang import naming
 from netdsl.lang.component import prefixed
@@ -76,8 +76,12 @@ class Netns(Namespace):
 
     @classmethod
     def is_ours(cls, item: Item, have: Have, stack: str) -> bool:
-        """Its cookie, or the mark on its lo."""
-        return have.props["cookie"] == item.extra.get("cookie") or naming.altname(stack, "lo") in have.marks
+        """The mark on its lo; without it, its cookie."""
+        if naming.altname(stack, "lo") in have.marks:
+            return True
+        if have.props["cookie"] != item.extra.get("cookie"):
+            return False
+        return bool(item.extra.get("adopted")) or not naming.marked_by_another(stack, "lo", have.marks)
 
     @classmethod
     def create(cls, item: Item, env: Env) -> Sequence[Op]:

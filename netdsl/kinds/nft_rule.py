@@ -5,10 +5,12 @@ A rule is a tuple of matches and one verdict: ("oifname", "==", "eth0"), ("saddr
 
 from __future__ import annotations
 
+import re
 from struct import Struct
 from typing import Any, TypeAlias
 
 from netdsl import wire
+from netdsl.kinds.shell import quote
 from netdsl.lang.values import ValueType, check_ip, check_network, is_v6, pack_ip, unpack_ip
 
 Rule: TypeAlias = tuple[tuple[Any, ...], ...]
@@ -132,7 +134,7 @@ def said(rule: Rule, family: str) -> str:
     words = []
     for word, *rest in rule:
         if word in _NAMES:
-            words.append(f"{word} {'' if rest[0] == '==' else '!= '}{rest[1]}")
+            words.append(f"{word} {'' if rest[0] == '==' else '!= '}{_spoken(rest[1])}")
         elif word in ("saddr", "daddr"):
             words.append(f"{family} {word} {'' if rest[0] == '==' else '!= '}{rest[1]}")
         elif word == "l4proto":
@@ -145,6 +147,11 @@ def said(rule: Rule, family: str) -> str:
             address = f"[{rest[0]}]" if is_v6(rest[0]) and rest[1] is not None else rest[0]
             words.append(f"{word} to {address}" + (f":{rest[1]}" if rest[1] is not None else ""))
     return " ".join(words)
+
+
+def _spoken(name: str) -> str:
+    """The name of a link, in the quotes of `nft` (and of the shell around them) where it needs any."""
+    return name if re.fullmatch(r"[A-Za-z][\w.-]*", name, re.ASCII) else quote(f'"{name}"')
 
 
 def is_said(found: Rule, wanted: Rule) -> bool:

@@ -12,7 +12,7 @@ from netdsl.kinds.hop import PATHS, RTA_MULTIPATH, Hop, lone, mixed, normal, pac
 from netdsl.kinds.hop import words as path_words
 from netdsl.kinds.link import Link
 from netdsl.kinds.nexthop import NEXTHOP, NexthopBase
-from netdsl.kinds.shell import ip
+from netdsl.kinds.shell import ip, quote
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.dump import Dump, Scope
 from netdsl.lang.item import Gone, Have, Item, Key, Need, Relation, World
@@ -233,7 +233,7 @@ class Route(Resource):
         words += props["dst"]
         for word in ("via", "dev", "src", "metric", "table", "scope"):
             if props.get(word) and not (word == "table" and props[word] == RT_TABLE_MAIN):
-                words += f" {word} {props[word]}"
+                words += f" {word} {quote(str(props[word]))}"
         words += " onlink" if props.get("onlink") else ""
         words += f" proto {PROTOCOL}"
         words += f" nhid {props['nexthop']}" if "nexthop" in props else ""

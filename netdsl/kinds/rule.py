@@ -9,7 +9,7 @@ from typing import Any
 from netdsl import wire
 from netdsl.kinds.link import Link
 from netdsl.kinds.route import AF_INET, AF_INET6, AF_UNSPEC, PROTOCOL, RT_TABLE_MAIN
-from netdsl.kinds.shell import ip
+from netdsl.kinds.shell import ip, quote
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.dump import Dump, Scope
 from netdsl.lang.item import Gone, Have, Item, Key
@@ -169,7 +169,7 @@ class Rule(Resource):
             if value is not None and declared.word and declared.name not in ("table", "suppress_prefixlength"):
                 text = hex(value) if declared.name == "tos" else str(value)
                 text += f"/{props['fwmask']:#x}" if declared.name == "fwmark" and "fwmask" in props else ""
-                words += f" {declared.word} {text}"
+                words += f" {declared.word} {quote(text)}"
         words += f" table {props['table']}" if props["action"] == "lookup" else f" {props['action']}"
         if props.get("suppress_prefixlength") is not None:
             words += f" suppress_prefixlength {props['suppress_prefixlength']}"

@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
-from shlex import quote
+import shlex
 from typing import Any
+
+
+def quote(text: str) -> str:
+    """One word for a shell. What a terminal would act on is spelt out, for `printf` to make it again.
+
+    >>> quote("br0"), quote("$(reboot)"), quote("a" + chr(27))
+    ('br0', "'$(reboot)'", '"$(printf %b \'a\\\\0033\')"')
+    """
+    if text.isprintable():
+        return shlex.quote(text)
+    spelt = "".join(c if c.isprintable() and c != "\\" else _octal(c) for c in text)
+    return f'"$(printf %b {shlex.quote(spelt)})"'
+
+
+def _octal(c: str) -> str:
+    return "".join(f"\\0{byte:03o}" for byte in c.encode(errors="surrogateescape"))
 
 
 def netns_option(netns: str) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from shlex import quote
 from typing import Any
 
-from netdsl.kinds.shell import inside
+from netdsl.kinds.shell import inside, quote
 from netdsl.lang.dump import Files, Scope
 from netdsl.lang.item import Gone, Have, Item, Key, Need
 from netdsl.lang.ops import Env, Op, WriteSysctl

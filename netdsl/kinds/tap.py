@@ -7,7 +7,7 @@ from typing import Any
 
 from netdsl.kinds.link import Link
 from netdsl.kinds.link_wire import IFF_UP, RTM_NEWLINK
-from netdsl.kinds.shell import ip
+from netdsl.kinds.shell import ip, quote
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.item import Item
 from netdsl.lang.ops import Env, MakeTun, Op, Probe, Send
@@ -93,10 +93,10 @@ class Tap(Link):
         up = IFF_UP if props.get("up") else 0
         on, given = cls.flags(props)
         body = cls.header(item, env, on | up, given | up) + cls.pack("link", props, item.netns, env)
-        return [made, *cls.adopt(item, env), Send(RTM_NEWLINK, 0, body), *cls.late(item, env)]
+        return [made, *cls.mark(item, env), Send(RTM_NEWLINK, 0, body), *cls.late(item, env)]
 
     @classmethod
     def add_command(cls, item: Item, env: Env) -> list[str]:
         """`ip tuntap add`."""
         words = cls.words("info", {**item.props, "mode": None})
-        return [ip(item.netns, f"tuntap add dev {item.name} mode {item.props['mode']}{words}")]
+        return [ip(item.netns, f"tuntap add dev {quote(item.name)} mode {item.props['mode']}{words}")]

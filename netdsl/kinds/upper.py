@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from shlex import quote
 from typing import Any
 
 from netdsl import wire
 from netdsl.kinds.link import Link
 from netdsl.kinds.link_wire import IFLA_NET_NS_FD
-from netdsl.kinds.shell import ip
+from netdsl.kinds.shell import ip, quote
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.dump import Nsid, Scope
 from netdsl.lang.item import Gone, Item, Key, Need
@@ -92,7 +91,7 @@ class UpperLink(Link):
         """`ip link add link ...`, where the lower device is; if the name is taken there, with an index."""
         props = {k: v for k, v in item.props.items() if k != "master"}
         _, where, name = lower_key(item.netns, props["dev"])
-        words = f"link add link {name} name {item.name}"
+        words = f"link add link {quote(name)} name {quote(item.name)}"
         if where != item.netns:
             words += f" index {env.ifindex(item.netns, item.name)}" if env.ifindex(where, item.name) else ""
             words += f" netns {quote(item.netns)}" if item.netns else " netns $$"

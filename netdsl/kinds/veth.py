@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from shlex import quote
 from typing import Any
 
 from netdsl import wire
 from netdsl.kinds.link import Link
 from netdsl.kinds.link_wire import IFF_UP, IFLA_IFNAME, IFLA_LINKINFO, IFLA_NET_NS_FD, INFO_DATA, INFO_KIND, RTM_NEWLINK
-from netdsl.kinds.shell import ip
+from netdsl.kinds.shell import ip, quote
 from netdsl.lang.dump import Nsid, Scope
 from netdsl.lang.item import Gone, Have, Item, Key, Need
 from netdsl.lang.ops import Env, Op, Send
@@ -79,7 +78,7 @@ class VethEnd(Link):
         rest = {k: v for k, v in item.props.items() if k not in ("mac", "mtu")}
         body = cls.header(item, env, flags | up, change | up) + cls.pack("link", rest, item.netns, env)
         body += cls.pack("late", rest, item.netns, env)
-        return [*cls.adopt(item, env), Send(RTM_NEWLINK, 0, body), *cls.port_options(item, env)]
+        return [*cls.mark(item, env), Send(RTM_NEWLINK, 0, body), *cls.port_options(item, env)]
 
     @classmethod
     def add_command(cls, item: Item, env: Env) -> list[str]:
@@ -136,8 +135,8 @@ class Veth(Link):
         early = {k: v for k, v in twin.props.items() if k in ("mac", "mtu")}
         own = {k: v for k, v in item.props.items() if k != "master"}
         queues = " numtxqueues 1 numrxqueues 1"
-        words = f"link add name {item.name}{cls.words('link', own)}{queues} type veth peer name {twin.name}"
-        words += cls.words("link", early) + queues
+        words = f"link add name {quote(item.name)}{cls.words('link', own)}{queues} type veth"
+        words += f" peer name {quote(twin.name)}" + cls.words("link", early) + queues
         if twin.netns != item.netns:
             words += f" netns {quote(twin.netns)}" if twin.netns else " netns $$"
         return [ip(item.netns, words)]

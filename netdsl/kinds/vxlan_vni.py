@@ -8,7 +8,7 @@ from typing import Any
 
 from netdsl import wire
 from netdsl.kinds.ranges import expand
-from netdsl.kinds.shell import netns_option, option
+from netdsl.kinds.shell import netns_option, option, quote
 from netdsl.kinds.vxlan import VNI_MOST, Vxlan
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.dump import Dump, Scope
@@ -116,7 +116,7 @@ class VxlanVni(Resource):
             option(cls.properties[n].word, item.props[n]) for n in ("remote", "mcast_group") if n in item.props
         )
         ends = {"delete": [""], "create": [to], "update": dict.fromkeys(["", to])}[action]
-        return [f"bridge {netns_option(item.netns)}{words}{end} dev {item.props['dev']}" for end in ends]
+        return [f"bridge {netns_option(item.netns)}{words}{end} dev {quote(item.props['dev'])}" for end in ends]
 
 
 def declare_vnis(link: Vxlan, vnis: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 try:  # hashlib loads OpenSSL, a tenth of the start of a command, for functions that Python has by itself
@@ -75,6 +76,11 @@ def altname(stack: str, ifname: str) -> str:
     if len(name.encode()) > ALTNAME_LONGEST:
         name = f"{MARK}:{digest(name, 16).hex()}"
     return name
+
+
+def marked_by_another(stack: str, ifname: str, marks: Collection[str]) -> bool:
+    """Whether a link bears the mark of other stacks and not of this one."""
+    return altname(stack, ifname) not in marks and any(mark.startswith(f"{MARK}:") for mark in marks)
 
 
 def urn(component: str, netns: str, kind: str, name: str) -> str:

@@ -22,8 +22,10 @@ class StackReference:
         if not isinstance(name, str) or not name:
             declaration.fault(f"StackReference: a stack's name must be a string, not {name!r}", where)
             return
-        found = declaration.observer.outputs(name)
-        if found is None:
+        found = declaration.observer.outputs(name) if name != declaration.stack else None
+        if name == declaration.stack:
+            declaration.fault(f"StackReference: stack {name!r} cannot read its own outputs", where)
+        elif found is None:
             declaration.fault(
                 f"StackReference: there is no stack {name!r} in the state directory",
                 where,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from netdsl.errors import UsageError
+from netdsl.lang import naming
 from netdsl.lang.item import Item
 from netdsl.lang.naming import STACK_NAME
 from netdsl.state import rows
@@ -30,7 +31,10 @@ def read_export(file: str) -> tuple[str, dict[str, Any], list[Item]]:
         if not re.fullmatch(STACK_NAME, stack):
             raise UsageError(f"{file}: {stack!r} is no stack name")
         meta.pop("schema", None)
-        return stack, meta, [_item(entry) for entry in document["resources"]]
+        items = [_item(entry) for entry in document["resources"]]
+        if len({item.urn for item in items}) != len(items) or len({item.key for item in items}) != len(items):
+            raise UsageError(f"{file} has one resource twice")
+        return stack, meta, items
     except (KeyError, TypeError, ValueError, AttributeError):
         raise UsageError(f"{file} is no export of netdsl's", fix="`netdsl state export -o FILE` writes one.") from None
 
@@ -41,4 +45,9 @@ def _item(entry: dict[str, Any]) -> Item:
     rest = (rows.dumps(dict(entry["props"])), rows.dumps(extra) if extra else "{}", rows.dumps(list(entry["after"])))
     options = dict(entry.get("opts", {}))
     kept = rows.dumps(options) if any(options.values()) else "{}"
-    return rows.item((*plain, *rest, str(entry["where"]), kept))
+    found = rows.item((*plain, *rest, str(entry["where"]), kept))
+    if found.netns:
+        naming.check_netns(found.netns)
+    if found.kind.is_link or found.kind.preexisting or found.key[0] == "netns":  # names that become names of files
+        found.kind.check_name(found.name)
+    return found

@@ -21,7 +21,7 @@ def locked(folder: Path, stack: str, what: str, timeout: float = 0.0) -> Iterato
     path = folder / f"{stack}.lock"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise StateError(
             f"the state directory {folder} cannot be written: {error.strerror}",

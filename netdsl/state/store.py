@@ -20,6 +20,7 @@ import attrs
 from netdsl.engine.change import Action, Change
 from netdsl.errors import StateError
 from netdsl.lang.item import Item
+from netdsl.lang.naming import STACK_NAME
 from netdsl.state import history, rows, schema
 from netdsl.state.history import Past
 
@@ -104,10 +105,13 @@ class Store:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
+            if self.path.is_symlink():
+                raise StateError(f"{self.path} is a symbolic link; a state is a file", fix="Move it away.")
             fresh = not self.path.exists()
             if fresh:
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+                flags = os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+                os.close(os.open(self.path, flags, 0o600))
             connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             self._connection = connection
             connection.execute("PRAGMA synchronous=FULL")
@@ -253,6 +257,9 @@ class Store:
             connection.execute(
                 "UPDATE resources SET urn=?, name=?, component=? WHERE urn=?", (new.urn, new.name, new.component, old)
             )
+            for urn, after in connection.execute("SELECT urn, after FROM resources WHERE after <> '[]'").fetchall():
+                named = [new.urn if other == old else other for other in json.loads(after)]
+                connection.execute("UPDATE resources SET after=? WHERE urn=?", (rows.dumps(named), urn))
 
     def forget(self, urns: Iterable[str]) -> None:
         """Take resources off the record; the kernel keeps them."""
@@ -265,6 +272,7 @@ class Store:
             connection.execute("DELETE FROM resources")
             connection.execute("DELETE FROM past")
             connection.execute("DELETE FROM applies")
+            connection.execute("DELETE FROM meta WHERE key <> 'schema'")
             self._put_meta(connection, meta)
             now = time.time()
             connection.execute(
@@ -299,6 +307,6 @@ def _told(meta: Mapping[str, Any]) -> str:
 def stacks(folder: Path) -> list[str]:
     """Names of recorded stacks."""
     try:
-        return sorted(path.stem for path in folder.glob("*.db"))
+        return sorted(path.stem for path in folder.glob("*.db") if STACK_NAME.fullmatch(path.stem))
     except OSError:
         return []
