@@ -188,7 +188,7 @@ class Store:
                 made.append((*rows.row(item), self._run))
                 gone.append((change.moved_from,))
             elif change.writes or change.settles:
-                altered.append((change.action.value, rows.dumps(item.props), item.urn))
+                altered.append((change.action.value, rows.dumps(item.props), rows.dumps(item.extra), item.urn))
         connection.executemany("UPDATE resources SET urn=? WHERE urn=?", moved)
         connection.executemany("UPDATE resources SET intent='delete' WHERE urn=?", gone)
         history.bury(connection, again, self._run)
@@ -196,7 +196,7 @@ class Store:
         connection.executemany(
             f"INSERT OR REPLACE INTO resources {columns} VALUES (?,?,?,?,?,?,?,?,?,?,?,'create')", made
         )
-        connection.executemany("UPDATE resources SET intent=?, next=? WHERE urn=?", altered)
+        connection.executemany("UPDATE resources SET intent=?, next=?, extra=? WHERE urn=?", altered)
 
     def finish(
         self,
