@@ -437,3 +437,21 @@ def runs(saboteur: Saboteur, stack: str) -> list[int]:
     """Numbers of the runs that are kept."""
     history: list[dict[str, Any]] = json.loads(saboteur.run("history", stack, "--json").out)["runs"]
     return sorted(run["number"] for run in history)
+
+
+# The program
+
+
+def test_a_program_is_what_its_file_says_now(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A stack that is edited right after a run, and a module that it imports, are read anew, though time and size of
+    the files are those of the bytecode that Python keeps."""
+    body = "from netdsl import *\nfrom names import name\n\n@stack\ndef lab():\n    Bridge(name, mtu={})\n"
+    stack, names = tmp_path / "lab.py", tmp_path / "names.py"
+    for mtu, name in ((1400, "a"), (1300, "b")):
+        stack.write_text(body.format(mtu))
+        names.write_text(f"name = {name!r}\n")
+        for path in (stack, names):
+            os.utime(path, (1_700_000_000, 1_700_000_000))
+        done = sandbox.netdsl("plan", str(stack), "--json", env={"PYTHONDONTWRITEBYTECODE": ""})
+        (change,) = json.loads(done.stdout)["changes"]
+        assert (change["name"], change["props"]["mtu"]) == (name, mtu)
