@@ -154,6 +154,10 @@ def _compare(look: _Look, item: Item, record: Item | None) -> Change:
         change.action, change.reason = Action.REPLACE, f"it was a {record.kind.__name__}"
         return change
     _diff(change)
+    if item.kind.is_link and record is not None and naming.altname(look.stack, item.name) not in have.marks:
+        change.unmarked = change.action in (Action.SAME, Action.UPDATE)
+        if change.action is Action.SAME:
+            change.action, change.reason = Action.UPDATE, "the mark that makes it this stack's is missing"
     if change.settles and change.action is Action.SAME:
         change.reason = "an interrupted run did it"
     elif change.reoptioned and change.action is Action.SAME:

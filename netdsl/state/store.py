@@ -184,6 +184,8 @@ class Store:
                 made.append((*rows.row(item), self._run))
                 if change.record is not None:
                     again.append(item.urn)
+                if change.moved_from:
+                    gone.append((change.moved_from,))
             elif change.moved_from:
                 made.append((*rows.row(item), self._run))
                 gone.append((change.moved_from,))
