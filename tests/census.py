@@ -21,7 +21,7 @@ FOREIGN_ADDRESSES = re.compile(r"10\.66\.")
 
 def marked(picture: Picture, stack: str) -> set[Thing]:
     """Objects in the kernel that carry a mark of the stack, or that stand on links or in netns which do."""
-    return {thing for netns, parts in picture.items() for thing in _marked(netns, parts, stack)}
+    return {thing for netns, parts in picture.items() if "links" in parts for thing in _marked(netns, parts, stack)}
 
 
 def _marked(netns: str, parts: Mapping[str, Any], stack: str) -> Iterator[Thing]:

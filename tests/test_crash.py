@@ -147,6 +147,34 @@ def test_destroy_that_is_killed_at_any_point(ring: Lab) -> None:
         ring.goes(when)
 
 
+OTHER_KIND = """
+from netdsl import *
+
+@stack
+def swap(bridge: bool = True):
+    link = Bridge("link") if bridge else Vxlan("link", vni=7)
+    Address("10.0.0.1/24", dev=link)
+"""
+
+
+def test_a_link_that_becomes_one_of_another_kind(sandbox: Sandbox, saboteur: Saboteur, tmp_path: Path) -> None:
+    """Killed anywhere while a link gives way to one of another kind, it is known as the stack's own afterwards."""
+    path = tmp_path / "swap.py"
+    path.write_text(OTHER_KIND)
+    lab = Lab(sandbox, saboteur, str(path))
+    change = (*lab.up, "-p", "bridge=no")
+    saboteur.run(*lab.up)
+    total = points(saboteur, "", *change)
+    for turn, at in enumerate(range(total)):
+        lab.goes(f"before {at}")
+        saboteur.run(*lab.up)
+        when = struck(saboteur.run(*change, strike="kill", at=at), "kill", at)
+        if turn % 2:
+            saboteur.run(*change)
+            assert saboteur.plan(str(path)) == [], when
+    lab.goes("the last")
+
+
 # Interrupted
 
 

@@ -30,7 +30,7 @@ def make_plan(
     Raises ConflictError when foreign objects are in the way or protected ones would go, of those that are selected.
     """
     records = {record.urn: record for record in recorded}
-    matched = _match(wanted, records)
+    matched = _match(wanted, records, _by_key(stack, records.values(), seen))
     look = _Look(stack, seen, _estranged(stack, records.values(), seen), {item.key for item in wanted})
     changes = [_compare(look, item, matched.get(item.urn)) for item in wanted]
     taken = {record.urn for record in matched.values()}
@@ -70,9 +70,29 @@ def make_plan(
     return Plan(stack, changes, notes=notes)
 
 
-def _match(wanted: Sequence[Item], records: Mapping[str, Item]) -> dict[str, Item]:
+def _by_key(stack: str, records: Iterable[Item], seen: Observation) -> dict[Key, Item]:
+    """Records by identity. A run that was killed while it made an object of another name anew leaves two with the same:
+    the one whose object is there counts, else the one that the run was about to make."""
+    found: dict[Key, Item] = {}
+    for record in records:
+        other = found.setdefault(record.key, record)
+        if other is not record:
+            have = seen.found.get(record.key)
+            fits = [
+                have is not None and _word(r) == have.kind and r.kind.is_ours(r, have, stack) for r in (other, record)
+            ]
+            if fits[1] > fits[0] or (fits[0] == fits[1] and record.extra.get("unsettled") == "create"):
+                found[record.key] = record
+    return found
+
+
+def _word(item: Item) -> str:
+    """What the kernel calls its kind."""
+    return getattr(item.kind, "kernel", "") or item.kind.word
+
+
+def _match(wanted: Sequence[Item], records: Mapping[str, Item], by_key: Mapping[Key, Item]) -> dict[str, Item]:
     """Wanted urn -> record: by kernel identity (a move, where the name is another one), by logical name, by alias."""
-    by_key = {record.key: record for record in records.values()}
     matched = {item.urn: by_key[item.key] for item in wanted if item.key in by_key}
     taken = {record.urn for record in matched.values()}
     for item in wanted:
@@ -90,7 +110,8 @@ def _match(wanted: Sequence[Item], records: Mapping[str, Item]) -> dict[str, Ite
 def _estranged(stack: str, records: Iterable[Item], seen: Observation) -> set[Key]:
     """Identities under which another object stands now than the recorded one, and all that stands on those."""
     there = [(record, seen.found[record.key]) for record in records if record.key in seen.found]
-    found = {record.key for record, have in there if not record.kind.is_ours(record, have, stack)}
+    ours = {record.key for record, have in there if record.kind.is_ours(record, have, stack)}
+    found = {record.key for record, _ in there} - ours
     grows = bool(found)
     while grows:
         more = {
@@ -173,12 +194,11 @@ def _foreign(look: _Look, item: Item, record: Item | None, have: Have) -> str:
     if item.kind.preexisting:
         return ""
     ours = record is not None and record.key == item.key
-    word = getattr(item.kind, "kernel", "") or item.kind.word
     if record is None or not ours:
         return f"{item.title} exists already and is not this stack's"
     if record.key in look.estranged:
         return f"{item.title} is not the one that this stack made: another has taken its place"
-    if have.kind != (getattr(record.kind, "kernel", "") or record.kind.word) and have.kind != word:
+    if have.kind not in (_word(record), _word(item)):
         return f"{item.title} is a {have.kind} now: another has taken its place"
     if have.twins:
         return f"{item.title} has a foreign twin: a second object of the same identity"
