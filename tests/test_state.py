@@ -420,6 +420,29 @@ def test_a_new_name_is_a_move(sandbox: Sandbox, tmp_path: Path, monitor: Monitor
     assert pending(sandbox) == []
 
 
+def test_a_new_name_of_what_is_gone(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A resource that gets another name while its object is missing in the kernel has one record afterwards."""
+    path = stack_file(tmp_path, BEFORE)
+    sandbox.netdsl("up", str(path), "--yes")
+    sandbox.ip("link", "del", "br0")
+    stack_file(tmp_path, AFTER)
+    sandbox.netdsl("up", "--yes")
+    assert pending(sandbox) == []
+    assert {urn.rpartition("::")[2] for urn in recorded(sandbox)} == {"br0", "10.0.0.1/24 dev br0", "new"}
+    assert len(recorded(sandbox)) == 3
+
+
+def test_a_lost_mark_is_written_again(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A link that is the stack's by its ifindex, but has lost the mark that says so, is given it again."""
+    sandbox.netdsl("up", str(stack_file(tmp_path, 'Bridge("br0")')), "--yes")
+    sandbox.ip("link", "property", "del", "dev", "br0", "altname", "netdsl:lab:br0")
+    (change,) = pending(sandbox)
+    assert (change["action"], change["reason"]) == ("update", "the mark that makes it this stack's is missing")
+    sandbox.netdsl("up", "--yes")
+    assert links(sandbox)["br0"]["altnames"] == ["netdsl:lab:br0"]
+    assert pending(sandbox) == []
+
+
 def test_an_alias_keeps_the_record(sandbox: Sandbox, tmp_path: Path) -> None:
     """A resource that changes both name and identity is followed by its alias: the new one comes, the old one goes."""
     path = stack_file(tmp_path, 'Bridge("br0")\nBridge("other")')

@@ -63,3 +63,15 @@ def test_the_mtu_without_dev(sandbox: Sandbox, tmp_path: Path) -> None:
         sandbox.netdsl("up", str(path), "--yes", "-p", f"mtu={mtu}")
         found = {link["ifname"]: link["mtu"] for link in sandbox.ip("link", "show", netns="n")}
         assert (found["v4"], found["v6"]) == (mtu - 50, mtu - 70)
+
+
+@pytest.mark.kernel
+def test_mtu_changes_with_other_properties(sandbox: Sandbox, tmp_path: Path) -> None:
+    """MTU and a property of the tunnel change in place in one run; the kernel takes them only one after the other."""
+    path = tmp_path / "lab.py"
+    for mtu, ageing in ((1400, 100), (1300, 200)):
+        body = f'Vxlan("v", vni=1, mtu={mtu}, ageing={ageing})'
+        path.write_text(f"from netdsl import *\n\n@stack\ndef lab():\n    {body}\n")
+        assert [change["action"] for change in plan_of(sandbox, str(path))] == ["create" if mtu == 1400 else "update"]
+        sandbox.netdsl("up", str(path), "--yes")
+        assert plan_of(sandbox, str(path)) == []

@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,24 @@ def look_at_imports() -> None:
     trust.warn(trust.modules_of(_BEFORE, _interpreters()))
 
 
+class _AsWritten(SourceFileLoader):
+    """Compiles what the file says now. Bytecode is told from its source by size and by the second of its last change,
+    and a program that was edited just now may have the same."""
+
+    def get_code(self, fullname: str) -> Any:
+        """Of the source, without looking for bytecode or leaving any."""
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def _module(path: Path) -> Any:
     trust.warn([path])
-    if str(path.parent) not in sys.path:
-        sys.path.insert(0, str(path.parent))
+    folder = str(path.parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    extensions = (ExtensionFileLoader, EXTENSION_SUFFIXES)
+    sys.path_importer_cache[folder] = FileFinder(folder, extensions, (_AsWritten, SOURCE_SUFFIXES))
     name = path.stem if path.stem not in sys.modules else f"stack_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=_AsWritten(name, str(path)))
     if spec is None or spec.loader is None:
         raise UsageError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)

@@ -9,7 +9,6 @@ import attrs
 import click
 
 from netdsl.cli import options, recover, render
-from netdsl.cli.guardian import require_none
 from netdsl.cli.saved import write_private
 from netdsl.cli.session import Session, open_session
 from netdsl.cli.show import as_data
@@ -17,6 +16,7 @@ from netdsl.errors import UsageError, joined
 from netdsl.kernel.machine import Machine
 from netdsl.lang.item import Item
 from netdsl.lang.naming import aliased
+from netdsl.state.confirm import require_none
 from netdsl.state.export import read_export
 from netdsl.state.lock import locked
 from netdsl.state.store import Recorded, Store, directory

@@ -16,6 +16,7 @@ from netdsl.engine.observe import Observation
 from netdsl.engine.observe import Target as Observed
 from netdsl.engine.sender import Batch, sender
 from netdsl.errors import Problem
+from netdsl.lang.item import Gone
 from netdsl.lang.ops import Call, DropNetns, Failure, MakeNetns, MakeTun, Probe, Send, Transaction, WriteSysctl
 
 _GONE = frozenset((errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL))
@@ -166,7 +167,20 @@ class Run:
         for wave in waves:
             self._wave(wave)
         self.target.release_fds()
+        self._came_along()
         return self.outcome
+
+    def _came_along(self) -> None:
+        """What the kernel made together with a twin is there, although nothing was sent for itself."""
+        if self.outcome.clean:
+            return
+        outcome, doubtful = self.outcome, {c.item.key: c for c in self.plan.changes if self.outcome.bad(c)}
+        for change in self.plan.changes:
+            made = change.action in (Action.CREATE, Action.REPLACE) and id(change) in self._done
+            if made and (not outcome.bad(change) or id(change) in outcome.partly):
+                for key, effect, _ in change.item.needs:
+                    if effect is Gone.TWIN and key in doubtful:
+                        outcome.partly.add(id(doubtful[key]))
 
     @staticmethod
     def _can_be_first(change: Change) -> bool:

@@ -33,6 +33,7 @@ class Change:
     falls       what takes the object along, so that it needs no delete of its own
     resent      the kernel may have dropped it: it is sent again whether it did or not
     adopts      it exists and becomes ours
+    unmarked    it is ours, but the kernel has no mark of that: a run ended before it was written
     releases    it was taken over and is given back as it was found
     moved_from  the logical name that it had in the state
     cause       the change that made this one necessary
@@ -47,6 +48,7 @@ class Change:
     falls: str = ""
     resent: bool = False
     adopts: bool = False
+    unmarked: bool = False
     releases: bool = False
     moved_from: str = ""
     cause: Change | None = None

@@ -54,7 +54,11 @@ class Step:
         if self.change.diffs or self.change.resent:
             ops = kind.update(item, {name: want for name, (_, want) in self.change.diffs.items()}, env)
         have = self.change.have
-        if self.change.adopts and have is not None and altname(env.stack, item.name) not in have.marks:
+        if (
+            (self.change.adopts or self.change.unmarked)
+            and have is not None
+            and altname(env.stack, item.name) not in have.marks
+        ):
             return [*ops, *kind.adopt(item, env)]
         return [*ops, *kind.release(item, env)] if self.change.releases else ops
 

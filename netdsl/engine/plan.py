@@ -30,7 +30,7 @@ def make_plan(
     Raises ConflictError when foreign objects are in the way or protected ones would go, of those that are selected.
     """
     records = {record.urn: record for record in recorded}
-    matched = _match(wanted, records)
+    matched = _match(wanted, records, _by_key(stack, records.values(), seen))
     look = _Look(stack, seen, _estranged(stack, records.values(), seen), {item.key for item in wanted})
     changes = [_compare(look, item, matched.get(item.urn)) for item in wanted]
     taken = {record.urn for record in matched.values()}
@@ -70,9 +70,25 @@ def make_plan(
     return Plan(stack, changes, notes=notes)
 
 
-def _match(wanted: Sequence[Item], records: Mapping[str, Item]) -> dict[str, Item]:
+def _by_key(stack: str, records: Iterable[Item], seen: Observation) -> dict[Key, Item]:
+    """Records by identity. A run that was killed while it made an object of another name anew leaves two with the same:
+    the one whose object is there counts, else the one that the run was about to make."""
+    found: dict[Key, Item] = {}
+    for record in records:
+        other = found.setdefault(record.key, record)
+        if other is not record:
+            have = seen.found.get(record.key)
+            fits = [
+                have is not None and _kernel_word(r) == have.kind and r.kind.is_ours(r, have, stack)
+                for r in (other, record)
+            ]
+            if fits[1] > fits[0] or (fits[0] == fits[1] and record.extra.get("unsettled") == "create"):
+                found[record.key] = record
+    return found
+
+
+def _match(wanted: Sequence[Item], records: Mapping[str, Item], by_key: Mapping[Key, Item]) -> dict[str, Item]:
     """Wanted urn -> record: by kernel identity (a move, where the name is another one), by logical name, by alias."""
-    by_key = {record.key: record for record in records.values()}
     matched = {item.urn: by_key[item.key] for item in wanted if item.key in by_key}
     taken = {record.urn for record in matched.values()}
     for item in wanted:
@@ -90,7 +106,8 @@ def _match(wanted: Sequence[Item], records: Mapping[str, Item]) -> dict[str, Ite
 def _estranged(stack: str, records: Iterable[Item], seen: Observation) -> set[Key]:
     """Identities under which another object stands now than the recorded one, and all that stands on those."""
     there = [(record, seen.found[record.key]) for record in records if record.key in seen.found]
-    found = {record.key for record, have in there if not record.kind.is_ours(record, have, stack)}
+    ours = {record.key for record, have in there if record.kind.is_ours(record, have, stack)}
+    found = {record.key for record, _ in there} - ours
     grows = bool(found)
     while grows:
         more = {
@@ -157,6 +174,10 @@ def _compare(look: _Look, item: Item, record: Item | None) -> Change:
         change.action, change.reason = Action.REPLACE, f"it was a {record.kind.__name__}"
         return change
     _diff(change)
+    if item.kind.is_link and record is not None and naming.altname(look.stack, item.name) not in have.marks:
+        change.unmarked = change.action in (Action.SAME, Action.UPDATE)
+        if change.action is Action.SAME:
+            change.action, change.reason = Action.UPDATE, "the mark that makes it this stack's is missing"
     if change.settles and change.action is Action.SAME:
         change.reason = "an interrupted run did it"
     elif change.reoptioned and change.action is Action.SAME:

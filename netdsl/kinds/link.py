@@ -327,7 +327,11 @@ class Link(SpokenLink):
         info = {p.name: changed[p.name] for p in cls.places()["info"] if p.name in changed}
         if info:
             resent = {p.name: item.props.get(p.name) for p in cls.places()["info"] if p.resend}
-            attributes += cls.linkinfo({**resent, **info}, item.netns, env)
+            sent = cls.linkinfo({**resent, **info}, item.netns, env)
+            if "mtu" in changed:  # vxlan_nl2conf takes no MTU together with a change of the device's own data
+                ops.append(Send(RTM_NEWLINK, 0, cls.header(item, env) + sent))
+            else:
+                attributes += sent
         flags, change = cls.flags(changed)
         if changed.get("up") is not None:
             flags, change = flags | (IFF_UP if changed["up"] else 0), change | IFF_UP

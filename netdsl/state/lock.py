@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -40,7 +40,8 @@ def locked(folder: Path, stack: str, what: str, timeout: float = 0.0) -> Iterato
                 )
             sleep(min(left, _TICK))
         os.ftruncate(fd, 0)
-        os.pwrite(fd, f"pid {os.getpid()} ({what})\n".encode(), 0)
+        with suppress(OSError):  # a full disk: whoever waits learns no name, and the state itself says what is wrong
+            os.pwrite(fd, f"pid {os.getpid()} ({what})\n".encode(), 0)
         yield
         os.ftruncate(fd, 0)
     finally:

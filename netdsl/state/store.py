@@ -188,11 +188,13 @@ class Store:
                 made.append((*rows.row(item), self._run))
                 if change.record is not None:
                     again.append(item.urn)
+                if change.moved_from:
+                    gone.append((change.moved_from,))
             elif change.moved_from:
                 made.append((*rows.row(item), self._run))
                 gone.append((change.moved_from,))
             elif change.writes or change.settles:
-                altered.append((change.action.value, rows.dumps(item.props), item.urn))
+                altered.append((change.action.value, rows.dumps(item.props), rows.dumps(item.extra), item.urn))
         connection.executemany("UPDATE resources SET urn=? WHERE urn=?", moved)
         connection.executemany("UPDATE resources SET intent='delete' WHERE urn=?", gone)
         history.bury(connection, again, self._run)
@@ -200,7 +202,7 @@ class Store:
         connection.executemany(
             f"INSERT OR REPLACE INTO resources {columns} VALUES (?,?,?,?,?,?,?,?,?,?,?,'create')", made
         )
-        connection.executemany("UPDATE resources SET intent=?, next=? WHERE urn=?", altered)
+        connection.executemany("UPDATE resources SET intent=?, next=?, extra=? WHERE urn=?", altered)
 
     def finish(
         self,
