@@ -17,6 +17,8 @@ COMMANDS = {
     "plan": ("plan", "Show what would change."),
     "up": ("up", "Make the kernel what the stack says."),
     "destroy": ("destroy", "Take away exactly what the stack made."),
+    "refresh": ("refresh", "Let the record say what is in the kernel."),
+    "watch": ("watch", "Report drift as it happens, or heal it."),
     "confirm": ("confirm", "Let a run stand that would else be undone."),
     "history": ("history", "List the past runs of a stack."),
     "rollback": ("rollback", "Return to what a stack was after an earlier run."),

@@ -286,6 +286,11 @@ class Link(SpokenLink):
         return naming.altname(stack, item.name) in have.marks or have.ifindex == item.extra.get("ifindex")
 
     @classmethod
+    def announced(cls, item: Item) -> bool:
+        """Of a link that is down some changes are not told (netdev_state_change)."""
+        return item.props.get("up") is not False
+
+    @classmethod
     def adopt(cls, item: Item, env: Env) -> list[Op]:
         """Write the ownership altname."""
         return [mark_op(env.ifindex(item.netns, item.name), naming.altname(env.stack, item.name))]

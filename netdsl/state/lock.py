@@ -47,6 +47,19 @@ def locked(folder: Path, stack: str, what: str, timeout: float = 0.0) -> Iterato
         os.close(fd)
 
 
+def is_locked(folder: Path, stack: str) -> bool:
+    """Whether somebody holds the stack's lock, found out without taking it (proc_locks(5))."""
+    try:
+        inode = f":{(folder / f'{stack}.lock').stat().st_ino}"
+    except OSError:
+        return False
+    for line in Path("/proc/locks").read_text().splitlines():
+        words = line.split()
+        if words[1] == "FLOCK" and words[5].endswith(inode):  # "->" in place of FLOCK is one that waits
+            return True
+    return False
+
+
 def _taken(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
