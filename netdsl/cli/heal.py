@@ -37,14 +37,18 @@ class _Run(Deployment):
 
 
 class Healer:
-    """Repairs what drifted, and what comes back again and again less and less often."""
+    """Repairs what drifted, and what comes back again and again less and less often.
+
+    When one thing is due, all that drifted is repaired with it: what rests may be what the other stands on.
+    """
 
     def __init__(self, session: Session, teller: Teller) -> None:
         self.session = session
         self.teller = teller
         self.backoff = Backoff()
         self.mended: set[str] = set()
-        self._complaint = ""
+        self._complaints: list[str] = []
+        """Of repairs on end that failed; the first is not told, since the kernel may have moved under it."""
 
     def due(self, drifts: dict[str, Drift]) -> float | None:
         """When there is something to repair; None when there is not."""
@@ -55,38 +59,36 @@ class Healer:
         return [urn for urn, drift in drifts.items() if drift.what != "foreign"]
 
     def heal(self, drifts: dict[str, Drift], stamp: bytes) -> None:
-        """Repair what may be repaired now. Nothing is done when the state is not the one with that stamp.
+        """Repair all that is not in a foreign object's hands, unless the state is not the one with that stamp.
 
         Raises LockedError when another run is under way.
         """
         now = monotonic()
-        ripe = [urn for urn in self._curable(drifts) if self.backoff.due(urn) <= now]
-        resting = [urn for urn in drifts if urn not in ripe]
+        curable = self._curable(drifts)
         session = self.session
         self.mended = set()
         try:
             with locked(session.folder, session.name, VERB):
                 if session.store.stamp() != stamp:
                     return
-                self._repair(resting)
-                self._complaint = ""
+                self._repair([urn for urn in drifts if urn not in curable])
+                self._complaints = []
         except (LockedError, Interrupted):
             raise
         except NetdslError as error:
             self.mended = set()
-            if str(error) != self._complaint:
+            if self._complaints and str(error) not in self._complaints[1:]:
                 self.teller.failed(error)
-            self._complaint = str(error)
-        often = self.backoff.tried(ripe, now)
+            self._complaints.append(str(error))
+        often = [urn for urn in self.backoff.tried(curable, now) if urn in self.mended]
         if often:
             self.teller.often(drifts[often[0]], len(often) - 1, self.backoff.due(often[0]) - now)
 
-    def _repair(self, resting: Sequence[str]) -> None:
+    def _repair(self, foreign: Sequence[str]) -> None:
         session = self.session
         require_none(session.folder, session.name)
         recorded = session.recorded.items
-        there = {item.urn for item in recorded}
-        selection = Selection(exclude=[urn for urn in resting if urn in there])
+        selection = Selection(exclude=foreign)
         found = preview(session.machine, session.name, as_wanted(recorded), recorded, selection=selection)
         pending = found.plan.pending
         run = _Run(session, self.teller)
