@@ -185,6 +185,12 @@ def test_the_language_is_as_described(reader: Reader) -> None:
     assert reader.sandbox.netns_names() == []
 
 
+def test_operations_are_as_described(reader: Reader) -> None:
+    """The commands of the page about operations print what it shows."""
+    reader.follow(DOCS / "operations.md")
+    assert reader.sandbox.netns_names() == []
+
+
 def run_try(reader: Reader) -> None:
     """Run README's `try` command, without the part that installs."""
     setup, _, up = command("try").partition(" && ")

@@ -18,6 +18,8 @@ COMMANDS = {
     "up": ("up", "Make the kernel what the stack says."),
     "verify": ("verify", "Try out the checks that a stack declares."),
     "destroy": ("destroy", "Take away exactly what the stack made."),
+    "refresh": ("refresh", "Let the record say what is in the kernel."),
+    "watch": ("watch", "Report drift as it happens, or heal it."),
     "confirm": ("confirm", "Let a run stand that would else be undone."),
     "history": ("history", "List the past runs of a stack."),
     "rollback": ("rollback", "Return to what a stack was after an earlier run."),

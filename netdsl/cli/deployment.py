@@ -30,6 +30,7 @@ class Deployment:
         self.yes = yes
         self.as_json = as_json
         self.details = details
+        self.stopped = False
 
     def params(self) -> dict[str, Any]:
         """The parameters in force."""
@@ -82,6 +83,7 @@ class Deployment:
             outcome = deploy.apply(
                 session.machine, preview, intend=session.store.intend, progress=advance, stopped=stopped
             )
+            self.stopped = stopped()
         problems = []
         session.machine.sweep(c.item.name for c in changes if c.item.key[0] == "netns" and c.action is Action.FORGET)
         try:

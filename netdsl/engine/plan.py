@@ -29,6 +29,40 @@ def make_plan(
 
     Raises ConflictError when foreign objects are in the way or protected ones would go, of those that are selected.
     """
+    changes, found = compare(stack, wanted, recorded, seen)
+    if found and not selection:
+        raise ConflictError(found.values())
+    notes: list[str] = []
+    if selection:
+        force(changes, chosen(selection.replace, [change.item for change in changes]))
+    cascade(changes)
+    if selection:
+        changes, notes = narrowed(changes, selection)
+        left = {change.item.urn for change in changes}
+        problems = [problem for urn, problem in found.items() if urn in left]
+        if problems:
+            raise ConflictError(problems)
+    explain(changes)
+    guarded = [c for c in changes if c.action in (Action.DELETE, Action.REPLACE) and c.item.opts.protect]
+    if guarded:
+        raise ConflictError(
+            Problem(
+                f"{c.item.title} is protected; the plan would {c.action.value} it: {c.reason or 'unwanted'}",
+                c.item.where,
+                "Take protect away first if that is wanted.",
+            )
+            for c in guarded
+        )
+    return Plan(stack, changes, notes=notes)
+
+
+def compare(
+    stack: str, wanted: Sequence[Item], recorded: Iterable[Item], seen: Observation
+) -> tuple[list[Change], dict[str, Problem]]:
+    """What is to be done with each item by itself, and the foreign objects that are in the way, by logical name.
+
+    Where one is, the change creates what exists already, and cannot be carried out.
+    """
     records = {record.urn: record for record in recorded}
     matched = _match(wanted, records, _by_key(stack, records.values(), seen))
     look = _Look(stack, seen, _estranged(stack, records.values(), seen), {item.key for item in wanted})
@@ -44,30 +78,7 @@ def make_plan(
             old.item = attrs.evolve(before, urn=f"{before.urn}::old")
             old.moved_from = before.urn
             changes.append(old)
-    if look.problems and not selection:
-        raise ConflictError(look.problems.values())
-    notes: list[str] = []
-    if selection:
-        force(changes, chosen(selection.replace, [change.item for change in changes]))
-    cascade(changes)
-    if selection:
-        changes, notes = narrowed(changes, selection)
-        left = {change.item.urn for change in changes}
-        problems = [problem for urn, problem in look.problems.items() if urn in left]
-        if problems:
-            raise ConflictError(problems)
-    explain(changes)
-    guarded = [c for c in changes if c.action in (Action.DELETE, Action.REPLACE) and c.item.opts.protect]
-    if guarded:
-        raise ConflictError(
-            Problem(
-                f"{c.item.title} is protected; the plan would {c.action.value} it: {c.reason or 'unwanted'}",
-                c.item.where,
-                "Take protect away first if that is wanted.",
-            )
-            for c in guarded
-        )
-    return Plan(stack, changes, notes=notes)
+    return changes, look.problems
 
 
 def _by_key(stack: str, records: Iterable[Item], seen: Observation) -> dict[Key, Item]:

@@ -288,6 +288,11 @@ class Link(SpokenLink):
         return have.ifindex == item.extra.get("ifindex") and not naming.marked_by_another(stack, item.name, have.marks)
 
     @classmethod
+    def announced(cls, item: Item) -> bool:
+        """Of a link that is down some changes are not told (netdev_state_change)."""
+        return item.props.get("up") is not False
+
+    @classmethod
     def adopt(cls, item: Item, env: Env) -> list[Op]:
         """Mark it."""
         return cls.mark(item, env)

@@ -14,6 +14,11 @@ from netdsl.lang.resource import Resource
 from netdsl.lang.values import ValueType
 
 FORWARDING = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
+_ANNOUNCED = {
+    "ipv4": ("forwarding", "rp_filter", "proxy_arp", "bc_forwarding", "ignore_routes_with_linkdown"),
+    "ipv6": ("forwarding", "proxy_ndp", "ignore_routes_with_linkdown"),
+}
+"""Those of conf/ whose changes the kernel tells of (linux/netconf.h)."""
 _NO_DEVICE = frozenset(("all", "default"))
 
 
@@ -66,6 +71,12 @@ class Sysctl(Resource):
         device = device_of(name)
         link = (Need(("link", netns, device), Gone.VANISH),) if device else ()
         return super().needs(netns, name, props) + link
+
+    @classmethod
+    def announced(cls, item: Item) -> bool:
+        """A few are."""
+        _, family, *rest = item.name.split("/")
+        return rest == ["ip_forward"] or (rest[0] == "conf" and rest[-1] in _ANNOUNCED.get(family, ()))
 
     @classmethod
     def create(cls, item: Item, env: Env) -> Sequence[Op]:

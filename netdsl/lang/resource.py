@@ -266,6 +266,11 @@ class Resource:
         return True
 
     @classmethod
+    def announced(cls, item: Item) -> bool:
+        """Whether the kernel tells of all that may happen to it (netlink's multicast groups)."""
+        return True
+
+    @classmethod
     def probes(cls, props: Mapping[str, Any] | None) -> Sequence[Probe]:
         """What shows whether the kernel offers an object with such properties; None: the kind with all its forms."""
         return ()

@@ -13,6 +13,8 @@ from netdsl.errors import LockedError, StateError
 
 _TICK = 0.05
 """Seconds between two tries."""
+_GRACE = 0.1
+"""Seconds of waiting at the least: it may only be somebody who asks (`is_locked`)."""
 
 
 @contextmanager
@@ -28,7 +30,7 @@ def locked(folder: Path, stack: str, what: str, timeout: float = 0.0) -> Iterato
             fix="Choose another one with --state-dir or NETDSL_STATE_DIR.",
         ) from error
     try:
-        ends = monotonic() + timeout
+        ends = monotonic() + max(timeout, _GRACE)
         while not _taken(fd):
             left = ends - monotonic()
             if left <= 0:
@@ -46,6 +48,21 @@ def locked(folder: Path, stack: str, what: str, timeout: float = 0.0) -> Iterato
         os.ftruncate(fd, 0)
     finally:
         os.close(fd)
+
+
+def is_locked(folder: Path, stack: str) -> bool:
+    """Whether somebody holds the stack's lock. Asking takes it for an instant, together with others who ask."""
+    try:
+        fd = os.open(folder / f"{stack}.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def _taken(fd: int) -> bool:
