@@ -29,7 +29,7 @@ COMMANDS = {
     "exec": ("exec_", "Run a command inside a netns."),
     "list": ("list_", "List the recorded stacks."),
     "graph": ("graph", "Print the dependency graph as DOT or Mermaid."),
-    "state": ("state", "Look into the state, mend it: list, show, mv, rm, export, import, recover."),
+    "state": ("state", "Look into the state, or mend it."),
     "kinds": ("kinds", "The manual of all kinds."),
     "completion": ("completion", "Print the shell completion script."),
 }

@@ -7,7 +7,6 @@ from time import monotonic
 from typing import Any
 
 from netdsl.cli.deployment import Deployment
-from netdsl.cli.guardian import require_none
 from netdsl.cli.session import Session
 from netdsl.cli.telling import Teller
 from netdsl.engine.apply import Outcome
@@ -18,6 +17,7 @@ from netdsl.engine.drift import Drift, as_wanted
 from netdsl.engine.select import Selection
 from netdsl.errors import Interrupted, LockedError, NetdslError
 from netdsl.lang.item import Item
+from netdsl.state.confirm import require_none
 from netdsl.state.lock import locked
 
 VERB = "watch --heal"

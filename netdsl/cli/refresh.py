@@ -8,7 +8,6 @@ import click
 
 from netdsl.cli import options, render
 from netdsl.cli.deployment import MANY
-from netdsl.cli.guardian import require_none
 from netdsl.cli.session import Session, open_session
 from netdsl.cli.state import confirm_on_terminal
 from netdsl.engine.change import Action, Change, Plan
@@ -16,6 +15,7 @@ from netdsl.engine.drift import taking_in
 from netdsl.engine.observe import observe
 from netdsl.errors import UsageError
 from netdsl.kinds import KINDS
+from netdsl.state.confirm import require_none
 from netdsl.state.lock import locked
 
 _SAID = {Action.FORGET: "forget", Action.UPDATE: "update", Action.SAME: "settle"}
