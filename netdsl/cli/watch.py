@@ -25,7 +25,7 @@ QUIET, LONGEST = 0.02, 0.2
 """Seconds of silence after which a burst is over, and that it may last until it is looked at all the same."""
 SHARE = 10
 """After each look it rests this many times as long as that took, so that a busy netns cannot take a core..."""
-REST = 0.5
+REST = 0.25
 """... but at most these seconds."""
 ASKING = 0.02
 """Seconds between two questions whether a lock is free, right after its file was closed."""
