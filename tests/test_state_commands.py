@@ -150,6 +150,24 @@ def test_what_others_stand_on_is_not_forgotten_alone(sandbox: Sandbox, tmp_path:
     assert set(links(sandbox, "a")) == {"br0"}
 
 
+def test_a_route_that_cannot_be_given_back_is_told(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Of two routes that were taken over and that the kernel drops with the stack's address, the one through a gateway
+    that only this address reached cannot be put back: destroy says so, and the next one has nothing left to do."""
+    body = """
+    br0 = Bridge("br0", addresses=["10.0.0.1/24"], opts=Opts(adopt=True))
+    Route("far", dst="10.9.0.0/16", via="10.0.0.2", dev=br0)
+    Route("near", dst="10.8.0.0/16", dev=br0)
+    """
+    sandbox.run(["ip", "link", "add", "br0", "up", "type", "bridge"])
+    sandbox.netdsl("up", str(stack_file(tmp_path, body)), "--yes")
+    sandbox.netdsl("state", "rm", "far", "near", "--yes")
+    sandbox.netdsl("up", "lab", "--adopt", "--yes")
+    assert "Route 'far': the kernel refused to update it" in error(sandbox.netdsl("destroy", "--yes", check=False), 4)
+    assert "done: nothing to do in the kernel" in sandbox.netdsl("destroy", "--yes").stdout
+    assert sandbox.netdsl("list").stdout.startswith("no stacks")
+    assert [route["dst"] for route in sandbox.ip("route", "show")] == ["10.8.0.0/16"]
+
+
 def test_what_falls_with_ours_is_not_given_back(sandbox: Sandbox, tmp_path: Path) -> None:
     """What was taken over and stands on what is deleted goes with it, and the plan says so."""
     before = sandbox.dump()
