@@ -91,6 +91,8 @@ def _as_it_is(change: Change) -> Change:
         for name, (have, _) in change.diffs.items():
             item.props[name] = have
         change.action, change.adopts, change.reason = Action.SAME, True, ""
+        change.diffs = {name: values for name, values in change.diffs.items() if values[0] != values[1]}
+        item.extra.pop("held", None)  # its ports do not join yet
     else:
         raise UsageError(f"{item.title} is this stack's already")
     return change

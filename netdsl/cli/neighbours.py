@@ -53,18 +53,18 @@ def _lost(stack: str, items: Sequence[Item], going: Mapping[Key, Change]) -> Ite
         under |= found
         more = bool(found)
     for key, change in going.items():
-        titles = [item.title for item in items if under.get(item.key) == key]
+        ports = {item.key for item in items if any(n.key == key and n.gone is Gone.RESET for n in item.needs)}
+        titles = [item.title for item in items if under.get(item.key) == key or item.key in ports]
         if titles:
             rest = [f"{len(titles) - NAMED} more"] if len(titles) > NAMED else []
             again = " and is made again" if change.action is Action.REPLACE else ""
             yield Problem(
-                f"{change.item.title} goes{again}, and with it what stack {stack} has on it:"
-                f" {joined([*titles[:NAMED], *rest])}",
+                f"{change.item.title} goes{again}, and stack {stack} has on it {joined([*titles[:NAMED], *rest])}",
                 fix=f"Destroy stack {stack} first (`netdsl destroy --force` accepts the loss).",
             )
 
 
 def _root(item: Item, going: Mapping[Key, Change], under: Mapping[Key, Key]) -> Key:
-    """Which of the objects that go takes it along, or leaves it without its master; () for none."""
-    needs = [("netns", "", item.netns), *(need.key for need in item.needs if need.gone is not Gone.STAY)]
+    """Which of the objects that go takes it along; () for none."""
+    needs = [("netns", "", item.netns), *(need.key for need in item.needs if need.gone in (Gone.VANISH, Gone.TWIN))]
     return next((under.get(key, key) for key in needs if key in going or key in under), ())

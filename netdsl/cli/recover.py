@@ -38,7 +38,7 @@ def command(
         given = given_params(params, params_file)
         session = open_session(stack, state_dir=state_dir, name=name, given=given, reset_params=reset_params)
     else:
-        check_name(name or stack)
+        check_name(stack if name is None else name)
         session = Session(name or stack, folder, Store(folder, name or stack), Recorded({}, []), Machine())
     with locked(folder, session.name, "state recover", lock_timeout):
         if session.store.exists() and session.store.load().items:

@@ -124,6 +124,8 @@ def plan_lines(plan: Plan) -> Iterator[str]:
         for change in changes:
             yield f"{indent}  {line_of(change)}"
             for prop, (have, want) in change.diffs.items():
+                if have == want:
+                    continue
                 yield f"{indent}       {prop}: {shown(have)} -> {shown(want)}"
     if groups:
         yield ""

@@ -147,6 +147,8 @@ def open_session(
 ) -> Session:
     """Find the stack that an argument means, and check that program and state belong together."""
     folder = states.directory(state_dir)
+    if name is not None:
+        check_name(name)
     argument = argument or _only_stack(folder, name)
     trust.warn([folder])  # the records name the programs
     stack = None

@@ -14,8 +14,8 @@ from netdsl.cli.session import Session, open_session
 from netdsl.cli.show import as_data
 from netdsl.errors import UsageError, joined
 from netdsl.kernel.machine import Machine
+from netdsl.lang import naming
 from netdsl.lang.item import Item
-from netdsl.lang.naming import aliased
 from netdsl.state.confirm import require_none
 from netdsl.state.export import read_export
 from netdsl.state.lock import locked
@@ -111,10 +111,16 @@ def move(old: str, new: str, stack: str | None, state_dir: str | None, lock_time
         require_none(session.folder, session.name)
         session.reload()
         item = the_one(session, old)
-        urn = aliased(item.urn, new)
+        urn = naming.aliased(item.urn, new)
         component, netns, word, name = urn.split("::", 3)
         if (netns, word) != (item.netns, item.kind.word):
             raise UsageError(f"{old!r} stays a {item.kind.word} in netns {item.netns!r}; {new!r} is something else")
+        try:
+            naming.check_text(name)
+        except ValueError as wrong:
+            raise UsageError(str(wrong)) from None
+        if not all(naming.COMPONENT_NAME.fullmatch(part) for part in component.split("/") if component):
+            raise UsageError(f"{component!r} is no component")
         if item.kind.identity(netns, name, item.props) != item.key:
             raise UsageError(
                 f"{item.title}: its name is its kernel identity; the kernel's object would not be called {name!r}",

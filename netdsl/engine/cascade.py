@@ -21,6 +21,27 @@ def cascade(changes: list[Change]) -> None:
     index.spread([*gone, *dropped])
 
 
+def hold(changes: Iterable[Change]) -> None:
+    """Set what joining ports would change of a link that was taken over (`Resource.held`) to what it is, once."""
+    able = [c for c in changes if c.item.kind.held and c.item.extra.get("adopted") and not c.item.extra.get("held")]
+    if not able:
+        return
+    joined = {
+        ("link", c.item.netns, c.item.props.get(prop))
+        for c in changes
+        for prop, gone in c.item.kind.references
+        if gone is Gone.RESET and (c.action in (Action.CREATE, Action.REPLACE) or prop in c.diffs)
+    }
+    for change in able:
+        if change.item.key in joined and change.action in (Action.SAME, Action.UPDATE) and not change.releases:
+            change.item.extra["held"] = True
+            for name in change.item.kind.held:
+                if name in change.item.props and name not in change.diffs:
+                    change.action = Action.UPDATE
+                    change.diffs[name] = (change.item.props[name], change.item.props[name])
+                    change.reason = change.reason or f"{name} is held: a port that joins would change it"
+
+
 def lost_keys(changes: Iterable[Change]) -> dict[Key, Change]:
     """Objects that exist and will be deleted, in whatever way."""
     return {
@@ -120,7 +141,7 @@ class _Index:
                         queue.extend(self.flush(user))
                 elif user.releases and change.action is Action.DELETE:  # it cannot be given back
                     user.action, user.releases, user.falls, user.cause = Action.DELETE, False, item.title, change
-                    user.reason, user.diffs = f"it goes with {item.title}", {}
+                    user.reason, user.diffs = "", {}
                     queue.append(user)
                 elif user.action in (Action.SAME, Action.UPDATE):
                     user.action, user.falls, user.cause = Action.REPLACE, item.title, change

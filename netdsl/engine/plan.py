@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
-from netdsl.engine.cascade import cascade, explain, present_needs
+from netdsl.engine.cascade import cascade, explain, hold, present_needs
 from netdsl.engine.change import Action, Change, Plan
 from netdsl.engine.observe import Observation
 from netdsl.engine.select import Selection, chosen, force, narrowed
@@ -35,6 +35,7 @@ def make_plan(
     notes: list[str] = []
     if selection:
         force(changes, chosen(selection.replace, [change.item for change in changes]))
+    hold(changes)
     cascade(changes)
     if selection:
         changes, notes = narrowed(changes, selection)

@@ -25,6 +25,7 @@ class Bridge(Link):
     word = "bridge"
     phase = 20
     finishes_up = True
+    held = ("mac",)  # br_stp_recalculate_bridge_id
 
     forward_delay: int | None = prop(
         clock(2, 30), default=None, at="info", number=1, word="forward_delay", unit="seconds", kernel=15,
@@ -120,18 +121,11 @@ class Bridge(Link):
     )
 
     def props(self) -> dict[str, Any]:
-        """An adopted bridge has its MAC among them, so that it can be held (see `adopt`)."""
+        """An adopted bridge has its MAC among them: it is held."""
         found = super().props()
         if self.__dict__.get("kept_mac") and self.__dict__["mac"] is not None:
             found["mac"] = self.mac
         return found
-
-    @classmethod
-    def adopt(cls, item: Item, env: Env) -> list[Op]:
-        """The mark, and the MAC that it has: until somebody sets it, ports that join and leave change it
-        (br_stp_recalculate_bridge_id)."""
-        held = cls.pack("link", {"mac": item.props.get("mac")}, item.netns, env)
-        return [*super().adopt(item, env), Send(RTM_NEWLINK, 0, cls.header(item, env) + held)]
 
     @classmethod
     def probes(cls, props: Mapping[str, Any] | None) -> Sequence[Probe]:

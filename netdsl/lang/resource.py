@@ -53,6 +53,9 @@ class Resource:
     """The kernel always has the object: creating sets it, deleting restores it, and finding it is no conflict."""
     joining_flushes: ClassVar[tuple[str, ...]] = ()
     """Kinds whose objects on a link the kernel drops when the link becomes, or stops being, a port of this one."""
+    held: ClassVar[tuple[str, ...]] = ()
+    """Properties that the kernel changes when ports join and leave, until somebody has set them: those of an object
+    that was taken over are set to what they are before the stack's first port joins."""
     check_name: ClassVar[Any] = staticmethod(naming.check_text)
 
     if not TYPE_CHECKING:
