@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from netdsl.components.overlay import Overlay, OverlayNode
     from netdsl.components.vxlan_peer import VxlanPeer
     from netdsl.kinds.address import Address
+    from netdsl.kinds.bond import Bond
     from netdsl.kinds.bridge import Bridge
     from netdsl.kinds.bridge_vlan import BridgeVlan
     from netdsl.kinds.dnat import Dnat
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Address",
+    "Bond",
     "Bridge",
     "BridgeVlan",
     "Component",

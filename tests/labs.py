@@ -35,11 +35,18 @@ def plan_of(sandbox: Sandbox, *args: str) -> list[dict[str, Any]]:
     return changes
 
 
+BOND_STATE = (
+    *(f"ad_{side}_oper_port_state{form}" for side in ("actor", "partner") for form in ("", "_str")),
+    *("ad_info", "ad_aggregator_id", "link_failure_count", "mii_status", "perm_hwaddr"),
+)
+"""What a bond has negotiated and counted, and the random MAC addresses that its ports would have without it."""
+
+
 def unowned(picture: Any) -> Any:
     """A dump without what a script does not choose: ifindexes, the altnames and comments that mark links and tables as
     a stack's own, and link-local addresses, which the kernel makes up for some tunnels."""
     if isinstance(picture, dict):
-        unknown = ("ifindex", "link_index", "altnames", "permaddr", "comment")
+        unknown = ("ifindex", "link_index", "altnames", "permaddr", "comment", *BOND_STATE)
         return {key: unowned(value) for key, value in picture.items() if key not in unknown}
     if isinstance(picture, list):
         kept = [unowned(value) for value in picture if not _link_local(value)]

@@ -79,6 +79,30 @@ MISTAKES = {
         'Geneve("g", id=1, remote="10.0.0.1", label=5)  # here',
         ["Geneve 'g': label is for IPv6, and remote 10.0.0.1 is IPv4"],
     ),
+    "mac of a link in a bond": (
+        'b = Bond("b")\nDummy("p", master=b, mac="02:00:00:00:00:01")  # here',
+        ["Dummy 'p': mac cannot be given to a link in a bond: it has that of Bond 'b'"],
+    ),
+    "mtu of a link in a bond": (
+        'b = Bond("b", mtu=1400)\nDummy("p", master=b, mtu=1400)  # here',
+        ["Dummy 'p': mtu cannot be given to a link in a bond: it has that of Bond 'b'"],
+    ),
+    "primary that is no port": (
+        'Dummy("p")\nBond("b", mode="active-backup", primary="p")  # here',
+        ["Bond 'b': primary 'p' is no port of it", "Give that link the bond as master=."],
+    ),
+    "primary in another mode": (
+        'b = Bond("b", primary="p")  # here\nDummy("p", master=b)',
+        ["Bond 'b': primary is for the modes active-backup, balance-tlb, balance-alb, not for balance-rr"],
+    ),
+    "bond delay": (
+        'Bond("b", updelay=150)  # here',
+        ["Bond 'b': updelay 150 is no multiple of miimon 100"],
+    ),
+    "lacp option in another mode": (
+        'Bond("b", lacp_rate="fast")  # here',
+        ["Bond 'b': lacp_rate is for the mode 802.3ad, not for balance-rr"],
+    ),
     "vrf table": ('Vrf("red", table=0)  # here', ["Vrf 'red': table must be between 1 and 4294967295, not 0"]),
     "vrf mtu": ('Vrf("red", table=1, mtu=68)  # here', ["Vrf 'red': mtu must be between 1280 and 65575, not 68"]),
     "master that has no ports": (

@@ -187,7 +187,7 @@ def _steps(plan: Plan) -> tuple[list[Step], list[tuple[int, int]], list[tuple[in
         verb = "update" if change.action in (Action.UPDATE, Action.SAME) else "create"
         made[item.key] = done[item.key] = by_urn[item.urn] = len(steps)
         steps.append(Step(change, verb, place))
-        if verb == "create" and item.kind.finishes(item):
+        if (verb == "create" and item.kind.finishes(item)) or item.kind.finishing.intersection(change.diffs):
             done[item.key] = by_urn[item.urn] = len(steps)
             steps.append(Step(change, "finish", place))
     edges: list[tuple[int, int]] = []

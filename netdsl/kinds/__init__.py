@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from netdsl.kinds.address import Address
+from netdsl.kinds.bond import Bond
 from netdsl.kinds.bridge import Bridge
 from netdsl.kinds.bridge_vlan import BridgeVlan
 from netdsl.kinds.dnat import Dnat
@@ -48,6 +49,7 @@ _ALL: tuple[type[Resource], ...] = (
     Ipvlan,
     Geneve,
     Tap,
+    Bond,
     Address,
     Neighbor,
     FdbEntry,

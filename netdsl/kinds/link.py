@@ -163,7 +163,9 @@ class Link(SpokenLink):
         from netdsl.kinds.address import Address
 
         mine = self.__dict__
-        if mine["mac"] is None and type(self).properties["mac"].at:
+        if getattr(mine["master"], "word", None) == "bond":
+            self._join_bond()
+        elif mine["mac"] is None and type(self).properties["mac"].at:
             mine["mac"] = self._chosen_mac(declaration)
         for address in mine["addresses"]:
             Address(address, dev=self, netns=self.netns, opts=self.opts.inherited())
@@ -174,6 +176,16 @@ class Link(SpokenLink):
         port = [p.name for p in self.places()["port"] if mine[p.name] is not None]
         if port and getattr(mine["master"], "word", None) not in ("bridge", ""):
             self.fault(f"{self.title}: {port[0]} needs a Bridge as its master")
+
+    def _join_bond(self) -> None:
+        """In a bond a link has the bond's MAC address and MTU: here they are neither given nor managed."""
+        mine, bond = self.__dict__, self.__dict__["master"]
+        for word in ("mac", "mtu"):
+            if mine[word] is not None and type(self).properties[word].init:
+                self.fault(f"{self.title}: {word} cannot be given to a link in a bond: it has that of {bond.title}")
+            mine[word] = bond.__dict__[word]
+        mine["bonded"] = True
+        bond.__dict__.setdefault("_ports", set()).add(self.name)
 
     def _chosen_mac(self, declaration: Declaration) -> str | None:
         netns = self.netns
@@ -186,10 +198,12 @@ class Link(SpokenLink):
         return naming.derived_mac(declaration.stack, self.netns_name, self.name, "" if owned else declaration.host)
 
     def props(self) -> dict[str, Any]:
-        """Managed properties; an adopted link keeps its own MAC unless one is given."""
+        """Managed properties; an adopted link keeps its own MAC unless one is given, one in a bond has the bond's."""
         found = super().props()
-        if self.__dict__.get("kept_mac"):
+        if self.__dict__.get("kept_mac") or self.__dict__.get("bonded"):
             found.pop("mac", None)
+        if self.__dict__.get("bonded"):
+            found.pop("mtu", None)
         return found
 
     # -- encoding
@@ -236,6 +250,8 @@ class Link(SpokenLink):
     def create(cls, item: Item, env: Env) -> Sequence[Op]:
         """One RTM_NEWLINK with everything that creation takes, the mark, and what only an existing link takes."""
         up = IFF_UP if item.props.get("up") and not cls.finishes_up else 0
+        bonded = cls.bonded(item, env)
+        up = 0 if bonded else up
         flags, change = cls.flags(item.props)
         body = (
             wire.IFINFO.pack(0, 0, env.ifindex(item.netns, item.name), flags | up, change | up)
@@ -243,7 +259,15 @@ class Link(SpokenLink):
             + cls.pack("link", item.props, item.netns, env)
             + cls.linkinfo(item.props, item.netns, env)
         )
-        return [Send(RTM_NEWLINK, wire.F_CREATE | wire.F_EXCL, body), *cls.mark(item, env), *cls.late(item, env)]
+        ops = [Send(RTM_NEWLINK, wire.F_CREATE | wire.F_EXCL, body), *cls.mark(item, env), *cls.late(item, env)]
+        return [*ops, *cls.state(item, env)] if bonded else ops
+
+    @classmethod
+    def state(cls, item: Item, env: Env) -> list[Op]:
+        """Up or down, in a message of its own: together with a master it comes first or last, as the kernel likes."""
+        if item.props.get("up") is None:
+            return []
+        return [Send(RTM_NEWLINK, 0, cls.header(item, env, IFF_UP if item.props["up"] else 0, IFF_UP))]
 
     kernel: ClassVar[str] = ""
     """What IFLA_INFO_KIND says, where that is not `word`."""
@@ -318,16 +342,21 @@ class Link(SpokenLink):
     @classmethod
     def port_options(cls, item: Item, env: Env) -> list[Op]:
         """Bridge port options."""
-        ops: list[Op] = []
         port = cls.pack("port", item.props, item.netns, env)
-        if port:
-            ops.append(Send(RTM_NEWLINK, 0, cls.header(item, env) + port_info(port)))
-        return ops
+        return [Send(RTM_NEWLINK, 0, cls.header(item, env) + port_info(port))] if port else []
 
     @classmethod
     def update(cls, item: Item, changed: Mapping[str, Any], env: Env) -> Sequence[Op]:
         """Changed attributes in place; the kind's own data with those that the kernel wants sent again."""
         ops: list[Op] = []
+        whole = changed
+        if "master" in changed:  # first: a bond gives a link that leaves its old MAC address, and takes it down
+            master = cls.pack("link", {"master": changed["master"]}, item.netns, env)
+            if cls.bonded(item, env):
+                ops.append(Send(RTM_NEWLINK, 0, cls.header(item, env, 0, IFF_UP)))
+            ops.append(Send(RTM_NEWLINK, 0, cls.header(item, env) + master))
+            ops += cls.state(item, env)
+            changed = {k: v for k, v in changed.items() if k != "master"}
         attributes = cls.pack("link", changed, item.netns, env) + cls.pack("late", changed, item.netns, env)
         info = {p.name: changed[p.name] for p in cls.places()["info"] if p.name in changed}
         if info:
@@ -343,7 +372,7 @@ class Link(SpokenLink):
         if attributes or change:
             ops.append(Send(RTM_NEWLINK, 0, cls.header(item, env, flags, change) + attributes))
         # A bridge forgets a port's options when the port leaves: after a change of master all are sent again.
-        port = cls.pack("port", {**item.props, **changed} if changed.get("master") else changed, item.netns, env)
+        port = cls.pack("port", {**item.props, **changed} if whole.get("master") else changed, item.netns, env)
         if port:
             ops.append(Send(RTM_NEWLINK, 0, cls.header(item, env) + port_info(port)))
         return ops

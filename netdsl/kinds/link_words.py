@@ -57,9 +57,10 @@ class SpokenLink(Resource):
             mtu = f" mtu {item.props['mtu']}" if "mtu" in item.props else ""
             return [ip(item.netns, f"link set dev {quote(item.name)}{mtu}{' up' if item.props.get('up') else ''}")]
         if action == "create":
-            return [*cls.add_command(item, env), *cls.set_commands(item, item.props, created=True)]
+            bonded = cls.bonded(item, env)
+            return [*cls.add_command(item, env), *cls.set_commands(item, item.props, created=True, bonded=bonded)]
         info = {p.name: changed[p.name] for p in cls.places()["info"] if p.name in changed}
-        found = list(cls.set_commands(item, changed, created=False))
+        found = list(cls.set_commands(item, changed, created=False, bonded=cls.bonded(item, env)))
         if info:
             found.insert(
                 0,
@@ -78,17 +79,36 @@ class SpokenLink(Resource):
         return [ip(item.netns, words + cls.words("info", props))]
 
     @classmethod
-    def set_commands(cls, item: Item, props: Mapping[str, Any], *, created: bool) -> Iterator[str]:
+    def bonded(cls, item: Item, env: Env) -> bool:
+        """Whether its master is a bond, which takes only links that are down, and brings them up (bond_enslave)."""
+        if not item.props.get("master"):
+            return False
+        try:
+            return env.item(("link", item.netns, item.props["master"])).kind.word == "bond"
+        except LookupError:
+            return False
+
+    @classmethod
+    def set_commands(cls, item: Item, props: Mapping[str, Any], *, created: bool, bonded: bool) -> Iterator[str]:
         """`ip link set` for what `add` does not take (after creation) or for changed properties."""
+        master, silent = props.get("master"), created and (cls.finishes_up or not props.get("up"))
+        if (bonded and master) or ("mac" in props and not created and "master" in props):  # it joins or leaves a bond
+            joins = option("master", master) if master else " nomaster"
+            if bonded and not created:
+                yield ip(item.netns, f"link set dev {quote(item.name)} down")
+            yield ip(item.netns, f"link set dev {quote(item.name)}{joins}")
+            props = {k: v for k, v in props.items() if k != "master"}
+            props |= {"up": item.props["up"]} if "up" in item.props else {}
+            silent = False
         rest = cls.unborn if created else frozenset(props) - {"master"}
         words = cls.words("link", {k: v for k, v in props.items() if k in rest})
         words += cls.words("late", props) + cls.words("flag", props) + cls.words("unflag", props)
         if "master" in props:
             words += f" master {quote(props['master'])}" if props["master"] else " nomaster"
-        if props.get("up") is not None and not (created and (cls.finishes_up or not props["up"])):
+        if props.get("up") is not None and not silent:
             words += " up" if props["up"] else " down"
         if words:
             yield ip(item.netns, f"link set dev {quote(item.name)}{words}")
-        port = cls.words("port", {**item.props, **props} if props.get("master") else props)
+        port = cls.words("port", {**item.props, **props} if master else props)
         if port:
             yield f"bridge {netns_option(item.netns)}link set dev {quote(item.name)}{port}"

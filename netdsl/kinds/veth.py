@@ -74,11 +74,14 @@ class VethEnd(Link):
     def create(cls, item: Item, env: Env) -> Sequence[Op]:
         """Creating the first end made it; what is left is what a peer cannot be given there (veth_newlink)."""
         up = IFF_UP if item.props.get("up") else 0
+        bonded = cls.bonded(item, env)
+        up = 0 if bonded else up
         flags, change = cls.flags(item.props)
         rest = {k: v for k, v in item.props.items() if k not in ("mac", "mtu")}
         body = cls.header(item, env, flags | up, change | up) + cls.pack("link", rest, item.netns, env)
         body += cls.pack("late", rest, item.netns, env)
-        return [*cls.mark(item, env), Send(RTM_NEWLINK, 0, body), *cls.port_options(item, env)]
+        ops = [*cls.mark(item, env), Send(RTM_NEWLINK, 0, body), *cls.port_options(item, env)]
+        return [*ops, *cls.state(item, env)] if bonded else ops
 
     @classmethod
     def add_command(cls, item: Item, env: Env) -> list[str]:

@@ -56,6 +56,8 @@ class Resource:
     held: ClassVar[tuple[str, ...]] = ()
     """Properties that the kernel changes when ports join and leave, until somebody has set them: those of an object
     that was taken over are set to what they are before the stack's first port joins."""
+    finishing: ClassVar[frozenset[str]] = frozenset()
+    """Properties that `finish` sets, also on an object that is there already."""
     check_name: ClassVar[Any] = staticmethod(naming.check_text)
 
     if not TYPE_CHECKING:
