@@ -180,7 +180,7 @@ def open_session(
 def check_name(name: str) -> None:
     """Raise UsageError for what is no stack's name: it is part of the names of files."""
     if not re.fullmatch(STACK_NAME, name):
-        fix = "1 to 64 lower case letters, digits, '_' and '-'; set it with --name."
+        fix = "Lower case letters, digits, '_' and '-', at most 64; set it with --name."
         raise UsageError(f"{name!r} is no stack name", fix=fix)
 
 
