@@ -158,20 +158,21 @@ def swap(bridge: bool = True):
 
 
 def test_a_link_that_becomes_one_of_another_kind(sandbox: Sandbox, saboteur: Saboteur, tmp_path: Path) -> None:
-    """Killed anywhere while a link gives way to one of another kind, it is known as the stack's own afterwards."""
+    """Killed or refused anything while a link gives way to one of another kind, it is known as the stack's own."""
     path = tmp_path / "swap.py"
     path.write_text(OTHER_KIND)
     lab = Lab(sandbox, saboteur, str(path))
     change = (*lab.up, "-p", "bridge=no")
     saboteur.run(*lab.up)
     total = points(saboteur, "", *change)
-    for turn, at in enumerate(range(total)):
+    for turn, at in enumerate([*range(total), *range(total)]):
         lab.goes(f"before {at}")
         saboteur.run(*lab.up)
-        when = struck(saboteur.run(*change, strike="kill", at=at), "kill", at)
-        if turn % 2:
+        strike = "kill" if turn < total else "EINVAL"
+        saboteur.run(*change, strike=strike, at=at)
+        if turn % 2 or strike == "EINVAL":
             saboteur.run(*change)
-            assert saboteur.plan(str(path)) == [], when
+            assert saboteur.plan(str(path)) == [], f"after {strike} at {at}"
     lab.goes("the last")
 
 
@@ -459,6 +460,20 @@ def test_rollback_that_is_killed_at_any_point(grown: tuple[Lab, tuple[str, ...]]
         assert lab.look() == lab.there, when
         assert lab.saboteur.plan(lab.path) == [], when
     lab.goes("rolling back")
+
+
+def test_a_killed_run_is_nothing_to_go_back_to(vxlan: Lab) -> None:
+    """`rollback` passes over a run that was killed, and refuses it when it is named."""
+    saboteur = vxlan.saboteur
+    saboteur.run(*vxlan.up)
+    struck(saboteur.run(*vxlan.up, "-p", "vni=8", strike="kill", at=12), "kill", 12)
+    saboteur.run(*vxlan.up, "-p", "vni=9")
+    done = saboteur.run("rollback", vxlan.name, "2", "--yes", check=False)
+    assert done.code == 2
+    assert "error: run 2 of stack two_node_vxlan was killed: it is no state to go back to" in done.err
+    saboteur.run("rollback", vxlan.name, "--yes")
+    assert vxlan.look() == vxlan.there
+    vxlan.goes("going back")
 
 
 def runs(saboteur: Saboteur, stack: str) -> list[int]:

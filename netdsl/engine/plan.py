@@ -174,6 +174,9 @@ def _compare(look: _Look, item: Item, record: Item | None) -> Change:
     if record is not None and record.kind is not item.kind and not foreign:
         change.action, change.reason = Action.REPLACE, f"it was a {record.kind.__name__}"
         return change
+    if record is not None and item.kind.is_link and have.kind != _word(item) and not foreign:
+        change.action, change.reason = Action.REPLACE, f"it is still a {have.kind}"  # whose deletion failed
+        return change
     _diff(change)
     if item.kind.is_link and record is not None and naming.altname(look.stack, item.name) not in have.marks:
         change.unmarked = change.action in (Action.SAME, Action.UPDATE)
@@ -198,7 +201,7 @@ def _foreign(look: _Look, item: Item, record: Item | None, have: Have) -> str:
         return f"{item.title} exists already and is not this stack's"
     if record.key in look.estranged:
         return f"{item.title} is not the one that this stack made: another has taken its place"
-    if have.kind not in (_word(record), _word(item)):
+    if have.kind not in (_word(record), _word(item)) and naming.altname(look.stack, item.name) not in have.marks:
         return f"{item.title} is a {have.kind} now: another has taken its place"
     if have.twins:
         return f"{item.title} has a foreign twin: a second object of the same identity"
