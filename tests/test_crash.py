@@ -176,6 +176,66 @@ def test_a_link_that_becomes_one_of_another_kind(sandbox: Sandbox, saboteur: Sab
     lab.goes("the last")
 
 
+TURNED = """
+from netdsl import *
+
+@stack
+def turned(other: bool = False):
+    if other:
+        low = Bridge("b", addresses=["10.1.0.1/24"])
+        up = Vxlan("a", vni=7, master=low)
+        Route("first", dst="10.9.0.0/16", via="10.1.0.2", dev=low)
+        FdbEntry("02:00:00:00:00:01", dev=up, dst="192.0.2.1")
+    else:
+        low = Bridge("a", addresses=["10.0.0.1/24"])
+        up = Vxlan("b", vni=7, master=low)
+        Route("first", dst="10.9.0.0/16", via="10.0.0.2", dev=low)
+        FdbEntry("02:00:00:00:00:01", dev=up, dst="192.0.2.2")
+"""
+
+
+def test_what_stood_on_each_other_is_turned_round(sandbox: Sandbox, saboteur: Saboteur, tmp_path: Path) -> None:
+    """Killed while a port and its bridge change places, whose records then need each other: `destroy` takes both away,
+    and the route that has another next hop now."""
+    path = tmp_path / "turned.py"
+    path.write_text(TURNED)
+    lab = Lab(sandbox, saboteur, str(path))
+    change = (*lab.up, "-p", "other=yes")
+    saboteur.run(*lab.up)
+    total = points(saboteur, "", *change)
+    for at in spread(total, 12):
+        lab.goes(f"before {at}")
+        saboteur.run(*lab.up)
+        struck(saboteur.run(*change, strike="kill", at=at), "kill", at)
+    lab.goes("the last")
+
+
+NEXT_HOP = """
+from netdsl import *
+
+@stack
+def hop(n: int = 2):
+    br, vtep = Bridge("br", addresses=["10.0.0.1/24"]), Vxlan("v", vni=7)
+    if n:
+        Route("r", dst="10.9.0.0/16", via=f"10.0.0.{n}", dev=br)
+        FdbEntry("02:00:00:00:00:01", dev=vtep, dst=f"192.0.2.{n}")
+"""
+
+
+def test_what_was_changed_when_killed_is_deleted_as_it_is(sandbox: Sandbox, saboteur: Saboteur, tmp_path: Path) -> None:
+    """A route and an fdb entry that a killed run gave another next hop, which no record has, are deleted."""
+    path = tmp_path / "hop.py"
+    path.write_text(NEXT_HOP)
+    up = ("up", str(path), "--yes")
+    saboteur.run(*up)
+    for at in range(points(saboteur, "", *up, "-p", "n=3")):
+        saboteur.run(*up, "-p", "n=2")
+        struck(saboteur.run(*up, "-p", "n=3", strike="kill", at=at), "kill", at)
+        saboteur.run(*up, "-p", "n=0")
+        assert sandbox.ip("route", "show", "10.9.0.0/16") == []
+        assert "02:00:00:00:00:01" not in {entry["mac"] for entry in sandbox.bridge("fdb", "show", "dev", "v")}
+
+
 # Interrupted
 
 

@@ -191,6 +191,8 @@ class Store:
                 gone.append((change.moved_from,))
             elif change.writes or change.settles:
                 altered.append((change.action.value, rows.dumps(item.props), rows.dumps(item.extra), item.urn))
+        ending = {urn for (urn,) in gone}
+        again += [row[0] for row in made if row[0] in ending and row[0] not in again]  # names that change hands
         connection.executemany("UPDATE resources SET urn=? WHERE urn=?", moved)
         connection.executemany("UPDATE resources SET intent='delete' WHERE urn=?", gone)
         history.bury(connection, again, self._run)
