@@ -236,6 +236,59 @@ def test_what_was_changed_when_killed_is_deleted_as_it_is(sandbox: Sandbox, sabo
         assert "02:00:00:00:00:01" not in {entry["mac"] for entry in sandbox.bridge("fdb", "show", "dev", "v")}
 
 
+SHIFTED = """
+from netdsl import *
+
+@stack
+def shifted(step: int = 0):
+    names = [{"r": 1, "s": 2}, {"r": 2}, {"r": 3, "s": 1}][step]
+    for name, net in names.items():
+        Route(name, dst=f"10.{net}.0.0/16", type="blackhole")
+"""
+
+
+def test_names_that_change_hands(sandbox: Sandbox, saboteur: Saboteur, tmp_path: Path) -> None:
+    """Killed twice while logical names go from one object to another, every object is recorded under some name."""
+    path = tmp_path / "shifted.py"
+    path.write_text(SHIFTED)
+    lab = Lab(sandbox, saboteur, str(path))
+    saboteur.run(*lab.up)
+    total = points(saboteur, "", *lab.up, "-p", "step=1")
+    for at in range(total):
+        lab.goes(f"before {at}")
+        saboteur.run(*lab.up)
+        struck(saboteur.run(*lab.up, "-p", "step=1", strike="kill", at=at), "kill", at)
+        saboteur.run(*lab.up, "-p", "step=2", strike="kill", at=at)
+        if at % 2:
+            saboteur.run(*lab.up, "-p", "step=2")
+            assert saboteur.plan(str(path)) == [], f"killed at {at}"
+    lab.goes("the last")
+
+
+FORGOTTEN = """
+from netdsl import *
+
+@stack
+def forgotten(alias: bool = True):
+    Bridge("br", alias="mine") if alias else Bridge("br")
+"""
+
+
+def test_a_value_of_a_killed_run_is_not_forgotten(sandbox: Sandbox, saboteur: Saboteur, tmp_path: Path) -> None:
+    """What a killed run gave to an object goes back when a later program does not name it, also if the run of that one
+    was killed too."""
+    path = tmp_path / "forgotten.py"
+    path.write_text(FORGOTTEN)
+    up = ("up", str(path), "--yes")
+    total = points(saboteur, "", *up)
+    for at in range(total):
+        saboteur.run("destroy", str(path), "--yes")
+        struck(saboteur.run(*up, "-p", "alias=yes", strike="kill", at=at), "kill", at)
+        saboteur.run(*up, "-p", "alias=no", strike="state:kill", at=3)
+        saboteur.run(*up, "-p", "alias=no")
+        assert "ifalias" not in sandbox.ip("link", "show", "br")[0], f"killed at {at}"
+
+
 # Interrupted
 
 

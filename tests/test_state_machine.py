@@ -257,7 +257,9 @@ class Operator(RuleBasedStateMachine):
     def rollback(self, draw: Draw) -> None:
         """Go back to what it was."""
         done = self.run("rollback", "lab", "--yes")
-        assert done.code in (0, 2) or (done.code == 1 and self.foreign and CONFLICT.search(done.err)), done
+        assert done.code in (0, 2) or (done.code == 1 and self.foreign and CONFLICT.search(done.err)), (
+            f"{done.out}\n{done.err}"
+        )
         self.look(done)
 
     def down(self) -> None:

@@ -35,15 +35,14 @@ def make_plan(
     changes = [_compare(look, item, matched.get(item.urn)) for item in wanted]
     taken = {record.urn for record in matched.values()}
     leftover = [record for record in records.values() if record.urn not in taken]
+    names = {item.urn for item in wanted}
     for record in reversed(leftover):
-        changes.append(_drop(look, record))
+        dropped = _drop(look, record)
+        changes.append(_set_aside(dropped, records) if record.urn in names else dropped)
     for item in wanted:  # its identity changed: what was there under the old one goes
         before = matched.get(item.urn)
         if before is not None and before.key != item.key and before.key not in look.kept and before.key in seen.found:
-            old = _drop(look, before)
-            old.item = attrs.evolve(before, urn=f"{before.urn}::old")
-            old.moved_from = before.urn
-            changes.append(old)
+            changes.append(_set_aside(_drop(look, before), records))
     if look.problems and not selection:
         raise ConflictError(look.problems.values())
     notes: list[str] = []
@@ -68,6 +67,16 @@ def make_plan(
             for c in guarded
         )
     return Plan(stack, changes, notes=notes)
+
+
+def _set_aside(dropped: Change, records: Mapping[str, Item]) -> Change:
+    """Give a record that goes another name: a wanted resource has its own."""
+    urn = before = dropped.item.urn
+    while urn in records:
+        urn += naming.OLD
+    dropped.item = attrs.evolve(dropped.item, urn=urn)
+    dropped.moved_from = before
+    return dropped
 
 
 def _by_key(stack: str, records: Iterable[Item], seen: Observation) -> dict[Key, Item]:

@@ -180,7 +180,7 @@ class Store:
                 gone.append((item.urn,))
                 if change.moved_from:
                     moved.append((item.urn, change.moved_from))
-            elif change.action is Action.CREATE or change.record is None or change.settles == "create":
+            elif change.action is Action.CREATE or change.record is None:
                 made.append((*rows.row(item), self._run))
                 if change.record is not None:
                     again.append(item.urn)
