@@ -48,7 +48,7 @@ def _marked(netns: str, parts: Mapping[str, Any], stack: str) -> Iterator[Thing]
             yield ("neighbor", netns, neighbour["dev"], neighbour["dst"])
     for entry in parts["fdb"]:
         if entry["ifname"] in ours and "dst" in entry and entry.get("state") == "permanent":
-            yield ("fdb", netns, entry["ifname"], entry["mac"], entry["dst"])
+            yield ("fdb", netns, entry["ifname"], entry["mac"])
     for entry in parts["tables"]:
         if "table" in entry and not entry["table"]["name"].startswith("fx"):
             yield ("table", netns, entry["table"]["name"])
@@ -80,7 +80,7 @@ def _recorded(resource: Mapping[str, Any]) -> Thing:
     if kind == "neighbor":
         return ("neighbor", netns, props["dev"], name)
     if kind == "fdb":
-        return ("fdb", netns, props["dev"], name, props["dst"])
+        return ("fdb", netns, props["dev"], name)
     if kind == "masquerade":
         return ("table", netns, name)
     return (kind, netns, name)

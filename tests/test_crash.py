@@ -158,21 +158,135 @@ def swap(bridge: bool = True):
 
 
 def test_a_link_that_becomes_one_of_another_kind(sandbox: Sandbox, saboteur: Saboteur, tmp_path: Path) -> None:
-    """Killed anywhere while a link gives way to one of another kind, it is known as the stack's own afterwards."""
+    """Killed or refused anything while a link gives way to one of another kind, it is known as the stack's own."""
     path = tmp_path / "swap.py"
     path.write_text(OTHER_KIND)
     lab = Lab(sandbox, saboteur, str(path))
     change = (*lab.up, "-p", "bridge=no")
     saboteur.run(*lab.up)
     total = points(saboteur, "", *change)
-    for turn, at in enumerate(range(total)):
+    for turn, at in enumerate([*range(total), *range(total)]):
         lab.goes(f"before {at}")
         saboteur.run(*lab.up)
-        when = struck(saboteur.run(*change, strike="kill", at=at), "kill", at)
-        if turn % 2:
+        strike = "kill" if turn < total else "EINVAL"
+        saboteur.run(*change, strike=strike, at=at)
+        if turn % 2 or strike == "EINVAL":
             saboteur.run(*change)
-            assert saboteur.plan(str(path)) == [], when
+            assert saboteur.plan(str(path)) == [], f"after {strike} at {at}"
     lab.goes("the last")
+
+
+TURNED = """
+from netdsl import *
+
+@stack
+def turned(other: bool = False):
+    if other:
+        low = Bridge("b", addresses=["10.1.0.1/24"])
+        up = Vxlan("a", vni=7, master=low)
+        Route("first", dst="10.9.0.0/16", via="10.1.0.2", dev=low)
+        FdbEntry("02:00:00:00:00:01", dev=up, dst="192.0.2.1")
+    else:
+        low = Bridge("a", addresses=["10.0.0.1/24"])
+        up = Vxlan("b", vni=7, master=low)
+        Route("first", dst="10.9.0.0/16", via="10.0.0.2", dev=low)
+        FdbEntry("02:00:00:00:00:01", dev=up, dst="192.0.2.2")
+"""
+
+
+def test_what_stood_on_each_other_is_turned_round(sandbox: Sandbox, saboteur: Saboteur, tmp_path: Path) -> None:
+    """Killed while a port and its bridge change places, whose records then need each other: `destroy` takes both away,
+    and the route that has another next hop now."""
+    path = tmp_path / "turned.py"
+    path.write_text(TURNED)
+    lab = Lab(sandbox, saboteur, str(path))
+    change = (*lab.up, "-p", "other=yes")
+    saboteur.run(*lab.up)
+    total = points(saboteur, "", *change)
+    for at in spread(total, 12):
+        lab.goes(f"before {at}")
+        saboteur.run(*lab.up)
+        struck(saboteur.run(*change, strike="kill", at=at), "kill", at)
+    lab.goes("the last")
+
+
+NEXT_HOP = """
+from netdsl import *
+
+@stack
+def hop(n: int = 2):
+    br, vtep = Bridge("br", addresses=["10.0.0.1/24"]), Vxlan("v", vni=7)
+    if n:
+        Route("r", dst="10.9.0.0/16", via=f"10.0.0.{n}", dev=br)
+        FdbEntry("02:00:00:00:00:01", dev=vtep, dst=f"192.0.2.{n}")
+"""
+
+
+def test_what_was_changed_when_killed_is_deleted_as_it_is(sandbox: Sandbox, saboteur: Saboteur, tmp_path: Path) -> None:
+    """A route and an fdb entry that a killed run gave another next hop, which no record has, are deleted."""
+    path = tmp_path / "hop.py"
+    path.write_text(NEXT_HOP)
+    up = ("up", str(path), "--yes")
+    saboteur.run(*up)
+    for at in range(points(saboteur, "", *up, "-p", "n=3")):
+        saboteur.run(*up, "-p", "n=2")
+        struck(saboteur.run(*up, "-p", "n=3", strike="kill", at=at), "kill", at)
+        saboteur.run(*up, "-p", "n=0")
+        assert sandbox.ip("route", "show", "10.9.0.0/16") == []
+        assert "02:00:00:00:00:01" not in {entry["mac"] for entry in sandbox.bridge("fdb", "show", "dev", "v")}
+
+
+SHIFTED = """
+from netdsl import *
+
+@stack
+def shifted(step: int = 0):
+    names = [{"r": 1, "s": 2}, {"r": 2}, {"r": 3, "s": 1}][step]
+    for name, net in names.items():
+        Route(name, dst=f"10.{net}.0.0/16", type="blackhole")
+"""
+
+
+def test_names_that_change_hands(sandbox: Sandbox, saboteur: Saboteur, tmp_path: Path) -> None:
+    """Killed twice while logical names go from one object to another, every object is recorded under some name."""
+    path = tmp_path / "shifted.py"
+    path.write_text(SHIFTED)
+    lab = Lab(sandbox, saboteur, str(path))
+    saboteur.run(*lab.up)
+    total = points(saboteur, "", *lab.up, "-p", "step=1")
+    for at in range(total):
+        lab.goes(f"before {at}")
+        saboteur.run(*lab.up)
+        struck(saboteur.run(*lab.up, "-p", "step=1", strike="kill", at=at), "kill", at)
+        saboteur.run(*lab.up, "-p", "step=2", strike="kill", at=at)
+        if at % 2:
+            saboteur.run(*lab.up, "-p", "step=2")
+            assert saboteur.plan(str(path)) == [], f"killed at {at}"
+    lab.goes("the last")
+
+
+FORGOTTEN = """
+from netdsl import *
+
+@stack
+def forgotten(alias: bool = True):
+    Bridge("br", alias="mine") if alias else Bridge("br")
+"""
+
+
+def test_a_value_of_a_killed_run_is_not_forgotten(sandbox: Sandbox, saboteur: Saboteur, tmp_path: Path) -> None:
+    """What a killed run gave to an object goes back when a later program does not name it, also if the run of that one
+    was killed too."""
+    path = tmp_path / "forgotten.py"
+    path.write_text(FORGOTTEN)
+    up = ("up", str(path), "--yes")
+    total = points(saboteur, "", *up)
+    for at in range(total):
+        saboteur.run("destroy", str(path), "--yes")
+        struck(saboteur.run(*up, "-p", "alias=yes", strike="kill", at=at), "kill", at)
+        saboteur.run(*up, "-p", "alias=no", strike="state:kill", at=3)
+        saboteur.run(*up, "-p", "alias=no")
+        assert "ifalias" not in sandbox.ip("link", "show", "br")[0], f"killed at {at}"
 
 
 # Interrupted
@@ -459,6 +573,20 @@ def test_rollback_that_is_killed_at_any_point(grown: tuple[Lab, tuple[str, ...]]
         assert lab.look() == lab.there, when
         assert lab.saboteur.plan(lab.path) == [], when
     lab.goes("rolling back")
+
+
+def test_a_killed_run_is_nothing_to_go_back_to(vxlan: Lab) -> None:
+    """`rollback` passes over a run that was killed, and refuses it when it is named."""
+    saboteur = vxlan.saboteur
+    saboteur.run(*vxlan.up)
+    struck(saboteur.run(*vxlan.up, "-p", "vni=8", strike="kill", at=12), "kill", 12)
+    saboteur.run(*vxlan.up, "-p", "vni=9")
+    done = saboteur.run("rollback", vxlan.name, "2", "--yes", check=False)
+    assert done.code == 2
+    assert "error: run 2 of stack two_node_vxlan was killed: it is no state to go back to" in done.err
+    saboteur.run("rollback", vxlan.name, "--yes")
+    assert vxlan.look() == vxlan.there
+    vxlan.goes("going back")
 
 
 def runs(saboteur: Saboteur, stack: str) -> list[int]:

@@ -536,3 +536,20 @@ def test_depends_on_decides_the_order(sandbox: Sandbox, tmp_path: Path, monitor:
     sandbox.netdsl("destroy", "--yes")
     gone = [line for line in monitor.lines() if line.startswith("Deleted")]
     assert list(order(gone)) == ["c", "b", "a", "d"]
+
+
+def test_a_bridge_keeps_its_mtu(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The MTU that a bridge was given holds, whatever MTU its ports have and in whatever order they come."""
+    path = tmp_path / "lab.py"
+    path.write_text("""
+from netdsl import *
+
+@stack
+def lab():
+    first = Bridge("first", mtu=1400)
+    port = Veth("port", master=first, mtu=1350, peer=VethEnd("far"))
+    second = Bridge("second", mtu=1500, opts=Opts(depends_on=[port]))
+    Veth("low", master=second, mtu=1300, peer=VethEnd("end", master=first))
+""")
+    sandbox.netdsl("up", str(path), "--yes")
+    assert [sandbox.ip("link", "show", name)[0]["mtu"] for name in ("first", "second")] == [1400, 1500]

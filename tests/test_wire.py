@@ -125,7 +125,7 @@ CASES = {
         [
             new_link(
                 "@br0",
-                *[("IFLA_IFNAME", "br0"), ("IFLA_MTU", 1400), ("IFLA_ADDRESS", MAC1)],
+                *[("IFLA_IFNAME", "br0"), ("IFLA_MTU", 1399), ("IFLA_ADDRESS", MAC1)],
                 *[("IFLA_TXQLEN", 500), ("IFLA_GROUP", 7)],
                 info(
                     "bridge",
@@ -135,9 +135,9 @@ CASES = {
                 ),
                 up=False,
             ),
+            set_link("@br0", ("IFLA_MTU", 1400)),
             mark("@br0", "netdsl:lab:br0"),
             set_link("@br0", ("IFLA_IFALIAS", "a b")),
-            set_link("@br0", ("IFLA_MTU", 1400)),
         ],
     ),
     "bridge with times": Link(

@@ -31,9 +31,10 @@ def command(
     lock_timeout: float,
     details: bool,
 ) -> int:
-    """Return to what a stack was after an earlier run, by default after the one before the last.
+    """Return to what a stack was after an earlier run.
 
-    NUMBER is one that `netdsl history` shows; 0 is before the first. It works from the state alone: the program may be
+    NUMBER is one that `netdsl history` shows, 0 is before the first; by default it is the one before the last, of those
+    that did all they were to do. It works from the state alone: the program may be
     gone. A rollback is a run like others, and can be taken back by another one.
     """
     if stack is not None and number is None and stack.isdigit():  # the stack may be left out
@@ -65,9 +66,14 @@ def _run(session: Session, number: int | None) -> Past | None:
     runs = {past.number: past for past in session.store.history()}
     last = max(runs, default=0)
     if number is None:
-        number = last - 1
+        number = max((past.number for past in runs.values() if past.status == "done" and past.number < last), default=0)
     if number == 0 and min(runs, default=1) == 1:
         return None
+    if number in runs and runs[number].finished is None:
+        raise UsageError(
+            f"run {number} of stack {session.name} was killed: it is no state to go back to",
+            fix="Choose one that ended; `netdsl history` shows them.",
+        )
     if number not in runs:
         raise UsageError(
             f"stack {session.name} has no run {number} to go back to",

@@ -14,7 +14,7 @@ import attrs
 
 from netdsl.engine.cascade import falls_silently, lost_keys
 from netdsl.engine.change import Action, Change, Plan
-from netdsl.engine.graph import CycleError, order, sorted_items
+from netdsl.engine.graph import CycleError, order, recorded_order
 from netdsl.engine.observe import Observation
 from netdsl.lang.item import Gone, Item, Key
 from netdsl.lang.naming import altname
@@ -36,10 +36,13 @@ class Step:
 
     @property
     def item(self) -> Item:
-        """What it is about; a delete is about what is recorded."""
-        if self.verb == "delete":
-            return self.change.record or self.change.item
-        return self.change.item
+        """What it is about; a delete is about what is recorded, as it stands: a run that was killed may have changed it
+        since."""
+        if self.verb != "delete":
+            return self.change.item
+        record, have = self.change.record or self.change.item, self.change.have
+        props = record.kind.standing(record, have) if have is not None else record.props
+        return record if props is record.props else attrs.evolve(record, props=props)
 
     def ops(self, env: Env) -> Sequence[Op]:
         """Its operations, encoded."""
@@ -126,7 +129,7 @@ def deletions(plan: Plan) -> list[Step]:
             place = MACHINE if item.key[0] == "netns" else item.netns
             steps.append(Step(change, "delete", place))
     rank: dict[str, float] = {step.item.urn: step.item.kind.phase for step in steps}
-    for item in sorted_items([step.item for step in steps]) if any(step.item.after for step in steps) else ():
+    for item in recorded_order([step.item for step in steps]) if any(step.item.after for step in steps) else ():
         rank[item.urn] = max([item.kind.phase, *(rank[urn] + 1e-6 for urn in item.after if urn in rank)])
     steps.sort(key=lambda step: -rank[step.item.urn])
     return steps

@@ -10,7 +10,7 @@ import attrs
 from netdsl.engine.apply import Outcome, Run, Target
 from netdsl.engine.change import Action, Change, Plan
 from netdsl.engine.compile import assign_ifindexes
-from netdsl.engine.graph import sorted_items
+from netdsl.engine.graph import recorded_order, sorted_items
 from netdsl.engine.observe import Observation, observe, remembered
 from netdsl.engine.plan import EVERYTHING, make_plan
 from netdsl.engine.select import Selection
@@ -163,7 +163,7 @@ def plan_destroy(
     Raises ConflictError when links that are not the stack's stand in its netns, unless `force` is given.
     """
     seen = observe(target, recorded, KINDS)
-    plan = make_plan(stack, [], sorted_items(recorded), seen, selection)
+    plan = make_plan(stack, [], recorded_order(recorded), seen, selection)
     going = _going(plan)
     if not force:
         problems = _foreign_links(plan, going, seen)

@@ -76,6 +76,27 @@ def sorted_items(items: Sequence[Item]) -> list[Item]:
     )
 
 
+def recorded_order(items: Sequence[Item]) -> list[Item]:
+    """Recorded items in dependency order as far as there is one.
+
+    Those that a killed run left can be of two programs, and go round in a circle although neither program does: it is
+    opened at the first of them.
+    """
+    edges = dependencies(items)
+    while True:
+        try:
+            return [items[index] for index in order(len(items), edges)]
+        except CycleError:
+            stuck = set(range(len(items)))
+            while True:  # what needs nothing that is stuck is none of the circle
+                held = {second for first, second in edges if first in stuck and second in stuck}
+                if held == stuck:
+                    break
+                stuck = held
+            opened = min(stuck)
+            edges = [edge for edge in edges if edge[1] != opened]
+
+
 def reduced_edges(items: Sequence[Item]) -> list[tuple[int, int]]:
     """The edges without those that others imply, for drawing."""
     import networkx as nx

@@ -70,16 +70,25 @@ def compare(
     changes = [_compare(look, item, matched.get(item.urn)) for item in wanted]
     taken = {record.urn for record in matched.values()}
     leftover = [record for record in records.values() if record.urn not in taken]
+    names = {item.urn for item in wanted}
     for record in reversed(leftover):
-        changes.append(_drop(look, record))
+        dropped = _drop(look, record)
+        changes.append(_set_aside(dropped, records) if record.urn in names else dropped)
     for item in wanted:  # its identity changed: what was there under the old one goes
         before = matched.get(item.urn)
         if before is not None and before.key != item.key and before.key not in look.kept and before.key in seen.found:
-            old = _drop(look, before)
-            old.item = attrs.evolve(before, urn=f"{before.urn}::old")
-            old.moved_from = before.urn
-            changes.append(old)
+            changes.append(_set_aside(_drop(look, before), records))
     return changes, look.problems
+
+
+def _set_aside(dropped: Change, records: Mapping[str, Item]) -> Change:
+    """Give a record that goes another name: a wanted resource has its own."""
+    urn = before = dropped.item.urn
+    while urn in records:
+        urn += naming.OLD
+    dropped.item = attrs.evolve(dropped.item, urn=urn)
+    dropped.moved_from = before
+    return dropped
 
 
 def _by_key(stack: str, records: Iterable[Item], seen: Observation) -> dict[Key, Item]:
@@ -185,6 +194,9 @@ def _compare(look: _Look, item: Item, record: Item | None) -> Change:
     if record is not None and record.kind is not item.kind and not foreign:
         change.action, change.reason = Action.REPLACE, f"it was a {record.kind.__name__}"
         return change
+    if record is not None and item.kind.is_link and have.kind != _kernel_word(item) and not foreign:
+        change.action, change.reason = Action.REPLACE, f"it is still a {have.kind}"  # whose deletion failed
+        return change
     _diff(change)
     if item.kind.is_link and record is not None and naming.altname(look.stack, item.name) not in have.marks:
         change.unmarked = change.action in (Action.SAME, Action.UPDATE)
@@ -209,7 +221,8 @@ def _foreign(look: _Look, item: Item, record: Item | None, have: Have) -> str:
         return f"{item.title} exists already and is not this stack's"
     if record.key in look.estranged:
         return f"{item.title} is not the one that this stack made: another has taken its place"
-    if have.kind not in (_kernel_word(record), _kernel_word(item)):
+    words = (_kernel_word(record), _kernel_word(item))
+    if have.kind not in words and naming.altname(look.stack, item.name) not in have.marks:
         return f"{item.title} is a {have.kind} now: another has taken its place"
     if have.twins:
         return f"{item.title} has a foreign twin: a second object of the same identity"

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
+
 from netdsl import wire
 from netdsl.errors import Problem
 from netdsl.kinds.link import Link
-from netdsl.kinds.link_wire import ETHERTYPES, IFF_UP, RTM_NEWLINK, link_probe
+from netdsl.kinds.link_wire import ETHERTYPES, RTM_NEWLINK, link_probe
 from netdsl.lang.item import Item, Relation, World
 from netdsl.lang.ops import Env, Op, Probe, Send
 from netdsl.lang.property import kind, prop
 from netdsl.lang.values import FLAG, FLAG32, clock, named, u8, u16, u32
 
+MTU_LEAST = 68
 PORTS_MOST = 1023
 """BR_MAX_PORTS less the one that the kernel keeps (find_portno)."""
 
@@ -136,17 +139,16 @@ class Bridge(Link):
         return (link_probe("bridge", "CONFIG_BRIDGE_VLAN_FILTERING", packed, what="bridge VLAN filtering"),)
 
     @classmethod
-    def finishes(cls, item: Item) -> bool:
-        """Whether it is brought up, or has an MTU of its own."""
-        return super().finishes(item) or "mtu" in item.props
-
-    @classmethod
-    def finish(cls, item: Item, env: Env) -> Sequence[Op]:
-        """Up, and the MTU once more: until somebody sets it, a port that joins pulls it down (br_mtu_auto_adjust)."""
-        flags = IFF_UP if item.props.get("up") else 0
-        mtu = {"mtu": item.props["mtu"]} if "mtu" in item.props else {}
-        body = cls.header(item, env, flags, flags) + cls.pack("link", mtu, item.netns, env)
-        return [Send(RTM_NEWLINK, 0, body)]
+    def create(cls, item: Item, env: Env) -> Sequence[Op]:
+        """With an MTU that is off by one, and then the right one: only a change tells the kernel that somebody wants it
+        (br_change_mtu), and that a port which joins is not to pull it down (br_mtu_auto_adjust)."""
+        mtu = item.props.get("mtu")
+        if mtu is None:
+            return super().create(item, env)
+        other = attrs.evolve(item, props={**item.props, "mtu": mtu - 1 if mtu > MTU_LEAST else mtu + 1})
+        first, *rest = super().create(other, env)
+        body = cls.header(item, env) + cls.pack("link", {"mtu": mtu}, item.netns, env)
+        return [first, Send(RTM_NEWLINK, 0, body), *rest]
 
     @classmethod
     def relate(cls, item: Item, world: World) -> Relation:

@@ -11,7 +11,7 @@ from netdsl.kinds.neighbor import NDA_DST, NDA_LLADDR, NDMSG, NUD_PERMANENT, RTM
 from netdsl.kinds.shell import netns_option, quote
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.dump import Dump, Scope
-from netdsl.lang.item import Have, Item, Key
+from netdsl.lang.item import Have, Item, Key, Props
 from netdsl.lang.ops import Env, Op, Send
 from netdsl.lang.property import kind, prop
 from netdsl.lang.resource import Resource
@@ -70,6 +70,11 @@ class FdbEntry(Resource):
     def update(cls, item: Item, changed: Mapping[str, Any], env: Env) -> Sequence[Op]:
         """The same message."""
         return cls.create(item, env)
+
+    @classmethod
+    def standing(cls, item: Item, have: Have) -> Props:
+        """With the remote that it has now: a link has one entry for a MAC address."""
+        return {**item.props, **{word: have.props[word] for word in ("dst", "port", "vni") if word in have.props}}
 
     @classmethod
     def delete(cls, item: Item, env: Env) -> Sequence[Op]:

@@ -15,7 +15,7 @@ from netdsl.kinds.nexthop import NEXTHOP, NexthopBase
 from netdsl.kinds.shell import ip, quote
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.dump import Dump, Scope
-from netdsl.lang.item import Gone, Have, Item, Key, Need, Relation, World
+from netdsl.lang.item import Gone, Have, Item, Key, Need, Props, Relation, World
 from netdsl.lang.naming import BY_PROTOCOL
 from netdsl.lang.ops import Env, Op, Send
 from netdsl.lang.property import kind, prop
@@ -177,6 +177,13 @@ class Route(Resource):
     def update(cls, item: Item, changed: Mapping[str, Any], env: Env) -> Sequence[Op]:
         """RTM_NEWROUTE that replaces the one of the same identity."""
         return [Send(RTM_NEWROUTE, wire.F_CREATE | wire.F_REPLACE, cls._body(item, env))]
+
+    @classmethod
+    def standing(cls, item: Item, have: Have) -> Props:
+        """With the next hop that it has now, if the kernel's route bears our number and has no twin."""
+        if not have.marks or have.twins:
+            return item.props
+        return {**item.props, **{word: have.props[word] for word in ("via", "dev", "onlink", "src", "type", "scope")}}
 
     @classmethod
     def delete(cls, item: Item, env: Env) -> Sequence[Op]:

@@ -22,6 +22,8 @@ IFNAMSIZ = 15
 ALTNAME_LONGEST = 127
 """Longest altname in bytes (ALTIFNAMSIZ less the NUL)."""
 
+OLD = "::old"
+"""Behind the logical name of a record that has to go while another resource has its name."""
 MARK = "netdsl"
 
 

@@ -276,6 +276,11 @@ class Resource:
         return True
 
     @classmethod
+    def standing(cls, item: Item, have: Have) -> Props:
+        """What a delete names: as it is recorded, unless the kind knows that the kernel's object is ours."""
+        return item.props
+
+    @classmethod
     def probes(cls, props: Mapping[str, Any] | None) -> Sequence[Probe]:
         """What shows whether the kernel offers an object with such properties; None: the kind with all its forms."""
         return ()

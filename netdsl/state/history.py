@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from netdsl.lang.item import Item
+from netdsl.lang.naming import OLD
 from netdsl.state import rows
 
 KEPT = 100
 """Runs whose outcome can be gone back to; what only older ones know is dropped."""
-_OLD = "::old"
-"""How a plan names a record whose resource has another identity now (engine.plan)."""
 
 
 class Past(NamedTuple):
@@ -65,7 +64,7 @@ def bury(connection: sqlite3.Connection, urns: Sequence[str], run: int) -> None:
     columns = f"{rows.COLUMNS}, born".removeprefix("urn, ")
     connection.executemany(
         f"INSERT INTO past (urn, {columns}, died) SELECT ?, {columns}, ? FROM resources WHERE urn=? AND born<?",
-        [(urn.removesuffix(_OLD), run, urn, run) for urn in urns],
+        [(urn.partition(OLD)[0], run, urn, run) for urn in urns],
     )
 
 

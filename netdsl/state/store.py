@@ -192,7 +192,7 @@ class Store:
                 gone.append((item.urn,))
                 if change.moved_from:
                     moved.append((item.urn, change.moved_from))
-            elif change.action is Action.CREATE or change.record is None or change.settles == "create":
+            elif change.action is Action.CREATE or change.record is None:
                 made.append((*rows.row(item), self._run))
                 if change.record is not None:
                     again.append(item.urn)
@@ -203,6 +203,8 @@ class Store:
                 gone.append((change.moved_from,))
             elif change.writes or change.settles:
                 altered.append((change.action.value, rows.dumps(item.props), rows.dumps(item.extra), item.urn))
+        ending = {urn for (urn,) in gone}
+        again += [row[0] for row in made if row[0] in ending and row[0] not in again]  # names that change hands
         connection.executemany("UPDATE resources SET urn=? WHERE urn=?", moved)
         connection.executemany("UPDATE resources SET intent='delete' WHERE urn=?", gone)
         history.bury(connection, again, self._run)
