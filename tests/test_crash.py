@@ -269,23 +269,40 @@ FORGOTTEN = """
 from netdsl import *
 
 @stack
-def forgotten(alias: bool = True):
-    Bridge("br", alias="mine") if alias else Bridge("br")
+def forgotten(alias: str = "", urn: str = "1"):
+    class Part(Component):
+        def __init__(self, name):
+            super().__init__(name)
+            with self:
+                Bridge("br", **({"alias": alias} if alias else {}))
+    Part(urn)
 """
 
 
-def test_a_value_of_a_killed_run_is_not_forgotten(sandbox: Sandbox, saboteur: Saboteur, tmp_path: Path) -> None:
+@pytest.mark.parametrize("steps", [["urn=1 alias=mine"], ["urn=1", "urn=1 alias=mine"], ["urn=1", "urn=2 alias=mine"]])
+def test_a_value_of_a_killed_run_is_not_forgotten(
+    sandbox: Sandbox, saboteur: Saboteur, tmp_path: Path, steps: list[str]
+) -> None:
     """What a killed run gave to an object goes back when a later program does not name it, also if the run of that one
     was killed too."""
     path = tmp_path / "forgotten.py"
     path.write_text(FORGOTTEN)
-    up = ("up", str(path), "--yes")
-    total = points(saboteur, "", *up)
+
+    def up(step: str) -> list[str]:
+        return ["up", str(path), "--yes", "--reset-params", *(f"-p{pair}" for pair in step.split())]
+
+    *before, last = steps
+    for step in before:
+        saboteur.run(*up(step))
+    total = points(saboteur, "", *up(last))
     for at in range(total):
         saboteur.run("destroy", str(path), "--yes")
-        struck(saboteur.run(*up, "-p", "alias=yes", strike="kill", at=at), "kill", at)
-        saboteur.run(*up, "-p", "alias=no", strike="state:kill", at=3)
-        saboteur.run(*up, "-p", "alias=no")
+        for step in before:
+            saboteur.run(*up(step))
+        struck(saboteur.run(*up(last), strike="kill", at=at), "kill", at)
+        saboteur.run(*up("urn=1"), strike="state:kill", at=3)
+        saboteur.run(*up("urn=1"))
+        assert saboteur.plan("forgotten") == []
         assert "ifalias" not in sandbox.ip("link", "show", "br")[0], f"killed at {at}"
 
 

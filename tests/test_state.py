@@ -553,3 +553,11 @@ def lab():
 """)
     sandbox.netdsl("up", str(path), "--yes")
     assert [sandbox.ip("link", "show", name)[0]["mtu"] for name in ("first", "second")] == [1400, 1500]
+
+
+def test_neighbours_outlast_a_change_of_address(sandbox: Sandbox, tmp_path: Path) -> None:
+    """When the last IPv4 address of a link is changed the kernel drops the neighbours there; they are made again."""
+    body = 'br = Bridge("br", addresses=["10.0.{}.1/24"])\nNeighbor("10.9.0.1", dev=br, lladdr="02:00:00:00:00:01")'
+    for number in (1, 2):
+        sandbox.netdsl("up", str(stack_file(tmp_path, body.format(number))), "--yes")
+        assert pending(sandbox) == []

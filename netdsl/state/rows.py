@@ -43,13 +43,19 @@ def opts(given: Opts) -> str:
     return dumps(kept)
 
 
-def item(columns: tuple[Any, ...], intent: str | None = None) -> Item:
-    """The item of some columns; `intent` is what an interrupted run was about to do with it."""
+def merged(props: str, following: str) -> str:
+    """Properties of an object that a killed run may have given those of `following`: all that were ever managed."""
+    return dumps({**json.loads(following), **json.loads(props)})
+
+
+def item(columns: tuple[Any, ...], intent: str | None = None, following: str | None = None) -> Item:
+    """The item of some columns; `intent` is what an interrupted run was about to do with it, `following` the properties
+    that it was to have then."""
     urn, word, name, netns, component, props, extra, after, program, options = columns
     kind = KINDS.get(word)
     if kind is None:
         raise StateError(f"the state holds {urn}, of a kind {word!r} that this netdsl does not know")
-    properties = json.loads(props)
+    properties = json.loads(props if following is None else merged(props, following))
     known = json.loads(extra) if extra != "{}" else {}
     if intent is not None:
         known["unsettled"] = intent

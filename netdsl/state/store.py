@@ -84,10 +84,10 @@ class Store:
         with self._errors():
             connection = self._open()
             settled = history.settled(connection)
-            found = connection.execute(f"SELECT {rows.COLUMNS}, intent, born FROM resources").fetchall()
+            found = connection.execute(f"SELECT {rows.COLUMNS}, next, intent, born FROM resources").fetchall()
             items = [
-                rows.item(columns, None if intent == "create" and born <= settled else intent)
-                for *columns, intent, born in found
+                rows.item(columns, None if intent == "create" and born <= settled else intent, following)
+                for *columns, following, intent, born in found
             ]
             return Recorded(self.meta(), items)
 
@@ -165,7 +165,10 @@ class Store:
             connection = self._open()
             connection.execute("BEGIN IMMEDIATE")
             self._put_meta(connection, meta)
-            connection.execute("UPDATE resources SET intent=NULL, next=NULL WHERE intent <> 'create'")
+            killed = connection.execute("SELECT urn, props, next FROM resources WHERE next IS NOT NULL").fetchall()
+            both = [(rows.merged(props, following), urn) for urn, props, following in killed]
+            connection.executemany("UPDATE resources SET props=?, next=NULL WHERE urn=?", both)
+            connection.execute("UPDATE resources SET intent=NULL WHERE intent <> 'create'")
             self._run = (
                 connection.execute(
                     "INSERT INTO applies (command, started, status, summary, meta) VALUES (?, ?, 'running', '{}', ?)",
@@ -185,7 +188,7 @@ class Store:
 
     def _intend(self, connection: sqlite3.Connection, changes: Iterable[Change]) -> None:
         made: list[tuple[Any, ...]] = []
-        altered, gone, moved, again = [], [], [], []
+        altered, gone, moved, again, renamed = [], [], [], [], []
         for change in changes:
             item = change.item
             if change.action in (Action.DELETE, Action.FORGET) or change.releases:
@@ -201,6 +204,8 @@ class Store:
             elif change.moved_from:
                 made.append((*rows.row(item), self._run))
                 gone.append((change.moved_from,))
+                if change.record.kind is item.kind and change.record.key == item.key:
+                    renamed.append((rows.dumps(change.record.props), rows.dumps(item.props), item.urn))
             elif change.writes or change.settles:
                 altered.append((change.action.value, rows.dumps(item.props), rows.dumps(item.extra), item.urn))
         ending = {urn for (urn,) in gone}
@@ -212,6 +217,7 @@ class Store:
         connection.executemany(
             f"INSERT OR REPLACE INTO resources {columns} VALUES (?,?,?,?,?,?,?,?,?,?,?,'create')", made
         )
+        connection.executemany("UPDATE resources SET props=?, next=? WHERE urn=?", renamed)
         connection.executemany("UPDATE resources SET intent=?, next=?, extra=? WHERE urn=?", altered)
 
     def finish(
