@@ -38,6 +38,10 @@ _SCOPE_NAMES = {number: name for name, number in SCOPES.items()}
 _RTMSG = Struct("=BBBBBBBBI")
 
 
+_STANDING = ("via", "dev", "onlink", "paths", "nexthop", "src", "type", "scope")
+"""What a delete takes as the kernel has it."""
+
+
 @kind
 class Route(Resource):
     """A route; its name is free text. The kernel knows it by table, destination and metric."""
@@ -183,7 +187,10 @@ class Route(Resource):
         """With the next hop that it has now, if the kernel's route bears our number and has no twin."""
         if not have.marks or have.twins:
             return item.props
-        return {**item.props, **{word: have.props[word] for word in ("via", "dev", "onlink", "src", "type", "scope")}}
+        now = have.props
+        form = ("nexthop",) if now["nexthop"] else ("paths",) if len(now["paths"]) > 1 else ("via", "dev", "onlink")
+        kept = {word: value for word, value in item.props.items() if word not in _STANDING}
+        return kept | {word: now[word] for word in (*form, "src", "type", "scope") if now[word]}
 
     @classmethod
     def delete(cls, item: Item, env: Env) -> Sequence[Op]:
