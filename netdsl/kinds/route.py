@@ -183,6 +183,12 @@ class Route(Resource):
         return [Send(RTM_NEWROUTE, wire.F_CREATE | wire.F_REPLACE, cls._body(item, env))]
 
     @classmethod
+    def is_ours(cls, item: Item, have: Have, stack: str) -> bool:
+        """What stands under its identity, drifted or not; but where an interrupted run left open whether it is still
+        there, our protocol number decides: somebody else may have made another since."""
+        return "unsettled" not in item.extra or bool(have.marks)
+
+    @classmethod
     def standing(cls, item: Item, have: Have) -> Props:
         """With the next hop that it has now, if the kernel's route bears our number and has no twin."""
         if not have.marks or have.twins:
