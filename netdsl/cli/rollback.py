@@ -7,7 +7,7 @@ import click
 from netdsl.cli import options
 from netdsl.cli.deployment import Deployment
 from netdsl.cli.session import Session, open_session
-from netdsl.cli.undo import Before
+from netdsl.cli.undo import Before, go_back
 from netdsl.errors import UsageError
 from netdsl.state.confirm import require_none
 from netdsl.state.history import Past
@@ -31,9 +31,10 @@ def command(
     lock_timeout: float,
     details: bool,
 ) -> int:
-    """Return to what a stack was after an earlier run, by default after the one before the last.
+    """Return to what a stack was after an earlier run.
 
-    NUMBER is one that `netdsl history` shows; 0 is before the first. It works from the state alone: the program may be
+    NUMBER is one that `netdsl history` shows, 0 is before the first; by default it is the one before the last, of those
+    that did all they were to do. It works from the state alone: the program may be
     gone. A rollback is a run like others, and can be taken back by another one.
     """
     if stack is not None and number is None and stack.isdigit():  # the stack may be left out
@@ -46,18 +47,8 @@ def command(
         require_none(session.folder, session.name)
         session.reload()
         before = Before.of_run(session, _run(session, number))
-        run = Deployment(session, f"rollback to {before.number}", yes=yes, as_json=as_json, details=details)
-        session.program = session.recorded.meta.get("program", "")
-        session.values = before.values
-        preview = session.preview_of(before.items)
-        run.show(preview.plan, details=details)
-        if not preview.plan.pending:
-            return 0
-        preview = run.confirm(preview, lambda: session.preview_of(before.items))
-        try:
-            run.carry_out(preview, before.outputs)
-        finally:
-            run.tidy()
+        # A state that is empty afterwards stays: its history is what this can be taken back with.
+        go_back(Deployment(session, f"rollback {before.number}", yes=yes, as_json=as_json, details=details), before)
     return 0
 
 
@@ -65,9 +56,14 @@ def _run(session: Session, number: int | None) -> Past | None:
     runs = {past.number: past for past in session.store.history()}
     last = max(runs, default=0)
     if number is None:
-        number = last - 1
+        number = max((past.number for past in runs.values() if past.status == "done" and past.number < last), default=0)
     if number == 0 and min(runs, default=1) == 1:
         return None
+    if number in runs and runs[number].finished is None:
+        raise UsageError(
+            f"run {number} of stack {session.name} was killed: it is no state to go back to",
+            fix="Choose one that ended; `netdsl history` shows them.",
+        )
     if number not in runs:
         raise UsageError(
             f"stack {session.name} has no run {number} to go back to",

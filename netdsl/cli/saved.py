@@ -55,14 +55,20 @@ def write(path: str, session: Session, preview: Preview) -> None:
 
 def write_private(path: str, document: object) -> None:
     """Write JSON to a file that only its owner can read, whatever it was before."""
+    target = Path(path)
+    special = target.exists() and not target.is_file()  # /dev/stdout, a pipe
+    new = target if special else target.with_name(f".{target.name}.{os.getpid()}")
+    flags = os.O_WRONLY | os.O_CLOEXEC | (0 if special else os.O_CREAT | os.O_EXCL)
     try:
-        fd = os.open(Path(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(os.open(new, flags, 0o600), "w") as file:
+            json.dump(document, file, indent=2, default=str)
+            file.write("\n")
+        if not special:
+            new.replace(target)  # not written over: whoever had the old one open, or owns it, does not see this one
     except OSError as error:
+        if not special:
+            new.unlink(missing_ok=True)
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
-    with os.fdopen(fd, "w") as file:
-        os.fchmod(fd, 0o600)
-        json.dump(document, file, indent=2, default=str)
-        file.write("\n")
 
 
 class Saved:
@@ -75,7 +81,7 @@ class Saved:
             document = json.loads(Path(path).read_text())
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{path} is no JSON: {error}") from None
         try:
             if document["format"] != FORMAT:

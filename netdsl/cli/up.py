@@ -15,7 +15,7 @@ from netdsl.cli.undo import Before, roll_back
 from netdsl.engine.apply import Outcome
 from netdsl.engine.deploy import summary
 from netdsl.engine.select import Selection
-from netdsl.errors import ApplyError, ReadBackError, RolledBack, UsageError
+from netdsl.errors import Interrupted, NetdslError, Problem, RolledBack, UsageError
 from netdsl.state.confirm import require_none
 from netdsl.state.lock import locked
 
@@ -32,7 +32,7 @@ from netdsl.state.lock import locked
 @click.option("--rollback-on-failure", is_flag=True, help="Undo everything if anything fails.")
 @click.option(
     "--confirm-within",
-    callback=options.seconds,
+    callback=options.some_seconds,
     metavar="TIME",
     help="Undo everything unless `netdsl confirm` follows in this time, like 60s.",
 )
@@ -88,15 +88,17 @@ def command(
         if preview.plan.pending:
             before = Before.now(session)
             preview = run.confirm(preview, session.preview)
-            with guarded(session, before.number, confirm_within if preview.plan.writes else None):
+            with guarded(run, before.number, confirm_within if preview.plan.writes else None):
                 try:
                     run.carry_out(preview, outputs)
-                except (ApplyError, ReadBackError) as error:
-                    if not rollback_on_failure:
+                except Interrupted:
+                    raise
+                except NetdslError as error:
+                    if not (rollback_on_failure and session.store.begun):
                         raise
                     raise roll_back(session, before, error, as_json=as_json) from error
             if confirm_within is not None and preview.plan.writes and not as_json:
-                click.echo(f"undone in {confirm_within:g} s unless you run: netdsl confirm {session.name}")
+                click.echo(deadline(session, confirm_within))
         else:
             if as_json:
                 run.report(preview.plan, Outcome(), outputs)
@@ -107,20 +109,33 @@ def command(
 
 
 @contextmanager
-def guarded(session: Session, number: int, within: float | None) -> Iterator[None]:
+def guarded(run: Deployment, number: int, within: float | None) -> Iterator[None]:
     """Start a guardian that goes back to a run unless this one is confirmed in time; None: do without."""
     if within is None:
         yield
         return
     from netdsl.cli.guardian import Guard
 
+    session = run.session
     guard = Guard(session.folder, session.name, number, within)
+    run.recorded = lambda: guard.say("applied")
     try:
         yield
     except RolledBack:
         guard.say("abandoned")
         raise
-    except BaseException:
-        guard.say("applied")  # some of it at least
+    except NetdslError as error:
+        if session.store.begun:  # some of it was done at least
+            guard.say("applied")
+            error.problems += (Problem(f"what was done is {deadline(session, within)}"),)
+        else:
+            guard.say("abandoned")
         raise
-    guard.say("applied")
+    except BaseException:
+        guard.say("applied")
+        raise
+
+
+def deadline(session: Session, within: float) -> str:
+    """What happens when nobody confirms."""
+    return f"undone in {within:g} s unless you run: netdsl confirm {session.name}"
