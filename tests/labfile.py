@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,20 @@ class Lab:
             [*trace, "-e", f"inject=sendto:signal=KILL:when={first}", *self.argv(*args)], check=False
         )
         assert done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), done
+
+    @contextmanager
+    def holding(self) -> Iterator[int]:
+        """Hold the stack's lock, as another run does; its pid."""
+        script = (
+            "import pathlib, sys; from netdsl.state.lock import locked\n"
+            "with locked(pathlib.Path(sys.argv[1]), 'lab', 'up', 30):\n    print('held', flush=True); sys.stdin.read()"
+        )
+        holder = self.sandbox.popen([sys.executable, "-c", script, str(self.state_dir)])
+        assert holder.stdout and holder.stdin
+        assert holder.stdout.readline() == "held\n"
+        yield holder.pid
+        holder.stdin.close()
+        holder.wait()
 
     def refused(self, code: int, *args: str) -> str:
         """What a command says that has to fail with this exit code."""
