@@ -51,6 +51,16 @@ class Neighbor(Resource):
         return ("neighbor", netns, props["dev"], name.partition(" ")[0])
 
     @classmethod
+    def falls_with(cls, item: Item, lost: Item, staying: Sequence[Item]) -> bool:
+        """Those of IPv4 go with the last address of their link (fib_disable_ip, arp_ifdown)."""
+        if lost.key[0] != "address" or is_v6(item.key[3]) or is_v6(lost.props["address"]):
+            return False
+        dev = item.props["dev"]
+        return bool(lost.props["dev"] == dev) and not any(
+            other.props["dev"] == dev and not is_v6(other.props["address"]) for other in staying
+        )
+
+    @classmethod
     def create(cls, item: Item, env: Env) -> Sequence[Op]:
         """RTM_NEWNEIGH; an entry that the kernel learned or failed to learn gives way."""
         body = cls._body(item, env) + wire.attr(NDA_LLADDR, pack_mac(item.props["lladdr"]))
