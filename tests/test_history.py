@@ -1,142 +1,135 @@
-"""`history` and `rollback`: what a stack was, and the way back to it."""
+"""`netdsl history`: what is remembered of past runs."""
 
 from __future__ import annotations
 
 import json
+import re
+import sqlite3
+import time
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
-from going_back import program
 
-from labs import brief, plan_of
+from labfile import Lab
 from sandbox import Sandbox
 
-
-def runs(sandbox: Sandbox, *words: str) -> list[dict[str, Any]]:
-    """The past runs."""
-    found: list[dict[str, Any]] = json.loads(sandbox.netdsl("history", "--json", *words).stdout)["runs"]
-    return found
+BODY = """
+br0 = Bridge("br0", mtu=mtu, addresses=["10.0.0.1/24"])
+return {"mtu": mtu}
+"""
 
 
 @pytest.fixture
-def lab(sandbox: Sandbox, tmp_path: Path) -> str:
-    """A lab with three runs: made, changed, grown."""
-    path = program(tmp_path)
-    sandbox.netdsl("up", path, "--yes")
-    sandbox.netdsl("up", path, "--yes", "-p", "mtu=1400")
-    sandbox.netdsl("up", path, "--yes", "-p", "extra=true")
-    return path
+def lab(sandbox: Sandbox, tmp_path: Path) -> Lab:
+    """A stack without a program yet."""
+    return Lab(sandbox, tmp_path)
 
 
-def test_what_was_run(sandbox: Sandbox, lab: str) -> None:
-    """history lists number, command, how it ended, what it changed and the parameters, oldest first; as text too."""
-    found = runs(sandbox)
-    assert [(run["number"], run["command"], run["status"]) for run in found] == [
-        (1, "up", "done"), (2, "up", "done"), (3, "up", "done")
-    ]  # fmt: skip
-    assert [run["summary"]["create"] for run in found] == [7, 0, 3]
-    assert found[1]["summary"]["update"] == 2
-    assert [run["values"] for run in found] == [{}, {"mtu": 1400}, {"mtu": 1400, "extra": True}]
-    assert all(run["started"] <= run["finished"] for run in found)
-    lines = sandbox.netdsl("history", "lab").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["1", "2", "3"]
-    assert lines[2].endswith("up  done  3 created  mtu=1400 extra=true")
-
-
-def test_a_run_that_changes_nothing_is_none(sandbox: Sandbox, lab: str) -> None:
-    """A second up with nothing to do leaves no trace in the history."""
-    sandbox.netdsl("up", lab, "--yes")
-    assert len(runs(sandbox)) == 3
-
-
-def test_back_by_one(sandbox: Sandbox, lab: str) -> None:
-    """rollback without a number undoes the last run, in the kernel and the parameters; twice is forth again."""
-    grown = sandbox.dump()
-    done = sandbox.netdsl("rollback", "--yes")
-    assert done.stdout.startswith("lab")
-    assert sandbox.netns_names() == ["here", "there"]
-    assert plan_of(sandbox, "lab", "-p", "extra=false") == []
-    assert runs(sandbox)[-1]["command"] == "rollback to 2"
-    sandbox.netdsl("rollback", "--yes")
-    assert sandbox.netns_names() == ["here", "more", "there"]
-    assert plan_of(sandbox, "lab") == []
-    assert {name: len(found["links"]) for name, found in sandbox.dump().items()} == {
-        name: len(found["links"]) for name, found in grown.items()
+def test_every_run_is_listed(lab: Lab) -> None:
+    """Number, time, user, command, how it ended, counts and parameters of each run; `up` without changes is none."""
+    lab.write(BODY, "mtu: int = 1400")
+    before = time.time()
+    lab.sandbox.netdsl("up", str(lab.path), "--yes", "-p", "mtu=1400", env={"SUDO_USER": "alice"})
+    lab.up()
+    lab.up("-p", "mtu=1300")
+    lab.sandbox.netdsl("rollback", "lab", "1", "--yes")
+    lines = lab.sandbox.netdsl("history").stdout.splitlines()
+    when = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d"
+    for line, words in zip(
+        lines,
+        (
+            rf"1  {when}  alice  up          done  2 created  mtu=1400",
+            rf"2  {when}  root   up          done  1 updated  mtu=1300",
+            rf"3  {when}  root   rollback 1  done  1 updated  mtu=1400",
+        ),
+        strict=True,
+    ):
+        assert re.fullmatch(words, line), line
+    whole = json.loads(lab.sandbox.netdsl("history", "--json").stdout)
+    assert (whole["version"], whole["stack"]) == (1, "lab")
+    first, second, third = whole["runs"]
+    assert before <= first["started"] <= first["finished"] <= second["started"] <= time.time()
+    for word in ("started", "finished"):
+        del first[word]
+    nothing = dict.fromkeys(("update", "replace", "delete", "forget", "same"), 0)
+    assert first == {
+        "number": 1,
+        "user": "alice",
+        "command": "up",
+        "status": "done",
+        "summary": {"create": 2, **nothing},
+        "values": {"mtu": 1400},
     }
+    assert third["values"] == {"mtu": 1400}
 
 
-def test_back_to_a_number(sandbox: Sandbox, lab: str) -> None:
-    """rollback N plans what lies between and comes back to run N, with its outputs."""
-    done = sandbox.netdsl("rollback", "lab", "1", "--json", "--yes")
-    plan, result = (json.loads(line) for line in done.stdout.splitlines())
-    assert brief(plan["changes"]) >= {("delete", "netns", "", "more"), ("update", "veth", "here", "eth0")}
-    assert result["outputs"] == {"mtu": 1500}
-    assert sandbox.ip("link", "show", "dev", "eth0", netns="here")[0]["mtu"] == 1500
-    assert json.loads(sandbox.netdsl("outputs", "lab", "--json").stdout)["mtu"] == 1500
-    assert plan_of(sandbox, "lab") == []
+def test_how_a_run_ended(lab: Lab) -> None:
+    """A run that the kernel refused a part of is "partly", one that was killed "unfinished"."""
+    lab.write('Bridge("br0")\nRoute("r", dst="10.8.0.0/24", dev=Bridge("br1", up=False))')
+    assert lab.up(check=False).returncode == 4
+    lab.write('Bridge("br0")\nBridge("br2")')
+    lab.killed("up", "lab", "--yes")
+    assert [run["status"] for run in lab.runs()] == ["partly", "unfinished"]
+    assert lab.runs()[1]["finished"] is None
+    assert re.search(r"up  unfinished  nothing$", lab.sandbox.netdsl("history").stdout)
+    lab.up()
+    assert [run["status"] for run in lab.runs()] == ["partly", "unfinished", "done"]
 
 
-def test_back_to_before_the_first(sandbox: Sandbox, tmp_path: Path) -> None:
-    """rollback 0 leaves the kernel as it was before the stack, which is then not recorded any more."""
-    sandbox.run(["sh", "-ec", "ip netns add guest; ip link add foreign type bridge"])
-    before = sandbox.dump()
-    path = program(tmp_path)
-    sandbox.netdsl("up", path, "--yes")
-    sandbox.netdsl("up", path, "--yes", "-p", "extra=true")
-    sandbox.netdsl("rollback", "0", "--yes")
-    assert sandbox.dump() == before
-    assert "no stacks" in sandbox.netdsl("list").stdout
+def test_outputs_alone_belong_to_the_last_run(lab: Lab) -> None:
+    """A change of parameters and outputs that nothing in the kernel follows from is no run; the last one tells it."""
+    lab.write('Bridge("br0")\nreturn {"word": word}', "word: str = 'one'")
+    lab.up()
+    lab.up("-p", "word=two")
+    (run,) = lab.runs()
+    assert run["values"] == {"word": "two"}
 
 
-def test_back_without_the_program(sandbox: Sandbox, lab: str) -> None:
-    """The program may be gone; what was deleted by hand comes back too."""
-    Path(lab).unlink()
-    sandbox.run(["ip", "netns", "del", "there"])
-    sandbox.netdsl("rollback", "2", "--yes")
-    assert sandbox.netns_names() == ["here", "there"]
-    assert sandbox.ip("link", "show", "dev", "eth0", netns="there")[0]["mtu"] == 1400
-    assert sandbox.ip("route", "show", "10.9.0.0/16", netns="there")[0]["gateway"] == "10.0.0.1"
+def test_what_others_wrote_prints_harmlessly(lab: Lab) -> None:
+    """Control characters in a parameter or a user's name cannot reach the terminal."""
+    lab.write('Bridge("br0", alias=word)', "word: str = 'x'")
+    lab.sandbox.netdsl("up", str(lab.path), "--yes", "-p", "word=\x1b[31mred", env={"SUDO_USER": "a\x1b[2Jb"})
+    shown = lab.sandbox.netdsl("history").stdout
+    assert "\x1b" not in shown
+    assert r"a\x1b[2Jb" in shown
+    assert r"word=\x1b[31mred" in shown
+    assert lab.runs()[0]["user"] == "a\x1b[2Jb"
 
 
-def test_back_after_destroy(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A destroyed stack has no history: the state goes with it."""
-    sandbox.netdsl("up", program(tmp_path), "--yes")
-    sandbox.netdsl("destroy", "--yes")
-    done = sandbox.netdsl("rollback", "lab", "--yes", check=False)
-    assert done.returncode == 2
-    assert "there is no stack 'lab'" in done.stderr
+@pytest.mark.parametrize("command", [["history"], ["rollback", "--yes"], ["confirm"]], ids=lambda words: words[0])
+def test_of_a_stack_that_is_not_recorded(lab: Lab, command: list[str]) -> None:
+    """An unknown name is an error that lists the known ones, a file whose stack is not up another; no state is made."""
+    lab.write('Bridge("br0")')
+    lab.up()
+    lab.sandbox.netdsl("destroy", "--yes")
+    lab.up("--name", "other")
+    before = lab.states()
+    said = lab.refused(2, *command, "nosuch")
+    assert "error: there is no stack 'nosuch'" in said
+    assert re.search(r"Recorded in .*: other\.", said)
+    said = lab.refused(1 if command == ["confirm"] else 2, *command, str(lab.path))
+    assert re.search(r"stack lab (is not recorded|waits to be confirmed)", said)
+    assert lab.states() == before
 
 
-WRONG = {
-    ("7",): (2, "stack lab has no run 7 to go back to"),
-    ("-1",): (2, "No such option '-1'"),
-    ("lab", "x"): (2, "'x' is not a valid integer"),
-    ("elsewhere",): (2, "there is no stack 'elsewhere'"),
-}
-
-
-@pytest.mark.parametrize(("words", "expected"), WRONG.items(), ids=[" ".join(words) for words in WRONG])
-def test_no_such_run(sandbox: Sandbox, lab: str, words: tuple[str, ...], expected: tuple[int, str]) -> None:
-    """A number or stack that there is not is one error, and nothing is touched."""
-    before = sandbox.dump()
-    done = sandbox.netdsl("rollback", *words, "--yes", check=False)
-    code, message = expected
-    assert done.returncode == code
-    assert message in done.stderr
-    assert sandbox.dump() == before
-
-
-def test_back_needs_a_yes(sandbox: Sandbox, lab: str) -> None:
-    """Without a terminal and without --yes rollback shows the plan and touches nothing; exit code 2."""
-    before = sandbox.dump()
-    done = sandbox.netdsl("rollback", "1", check=False)
-    assert done.returncode == 2
-    assert "netns more" in done.stdout and "needs a confirmation" in done.stderr
-    assert sandbox.dump() == before
-
-
-def test_history_of_nothing(sandbox: Sandbox) -> None:
-    """Of a stack that is not recorded there is no history: exit code 2."""
-    done = sandbox.netdsl("history", "lab", check=False)
-    assert done.returncode == 2 and "there is no stack 'lab'" in done.stderr
+def test_old_runs_are_dropped(lab: Lab) -> None:
+    """A hundred runs are kept, with what only they know."""
+    for number in range(3):
+        lab.write(f'Bridge("br{number}")')
+        lab.up()
+    with closing(sqlite3.connect(lab.state_dir / "lab.db")) as state:  # as if there had been a hundred in between
+        for table, column in (("applies", "id"), ("resources", "born"), ("past", "died")):
+            state.execute(f"UPDATE {table} SET {column} = 102 WHERE {column} = 3")
+        state.commit()
+    lab.write('Bridge("br3")')
+    lab.up()
+    assert [run["number"] for run in lab.runs()] == [102, 103]
+    said = lab.refused(2, "rollback", "lab", "2", "--yes")
+    assert "error: stack lab has no run 2 to go back to" in said
+    assert "It keeps runs 102 to 103; `netdsl history` shows them." in said
+    assert "has no run 0 to go back to" in lab.refused(2, "rollback", "lab", "0", "--yes")
+    lab.sandbox.netdsl("rollback", "lab", "--yes")
+    assert set(lab.links()) == {"br2"}
+    with closing(sqlite3.connect(lab.state_dir / "lab.db")) as state:
+        assert state.execute("SELECT name FROM past").fetchall() == [("br1",), ("br2",), ("br3",)]

@@ -1,128 +1,309 @@
-"""A part of a plan: --target, --exclude, --replace, and the options of a resource that keep a plan from it."""
+"""--target, --exclude and --replace: a part of a stack; and what the options of single resources hold back."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
-from going_back import LAB, program
 
-from labs import brief, plan_of
+from labfile import Lab
 from sandbox import Sandbox
 
 
-def test_target_pulls_in_what_it_needs(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A bridge alone brings its netns, which is said; the rest stays for the next plan."""
-    path = program(tmp_path)
-    done = sandbox.netdsl("up", path, "--yes", "-p", "extra=true", "--target", "*bridge::br0")
-    assert "note: --target pulls in: Netns 'more'" in done.stdout
-    assert sandbox.netns_names() == ["more"]
-    assert {c["netns"] or c["name"] for c in plan_of(sandbox, "lab")} == {"here", "there", "more"}
-    sandbox.netdsl("up", "lab", "--yes")
-    assert plan_of(sandbox, "lab") == []
+@pytest.fixture
+def lab(sandbox: Sandbox, tmp_path: Path) -> Lab:
+    """A stack, not up."""
+    lab = Lab(sandbox, tmp_path)
+    lab.write(SITE, "mtu: int = 1500")
+    return lab
 
 
-def test_exclude_leaves_out_what_needs_it(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Without the netns there is no bridge in it, which is said; all else is made."""
-    path = program(tmp_path)
-    done = sandbox.netdsl("up", path, "--yes", "-p", "extra=true", "--exclude", "more")
-    assert "note: --exclude leaves out too: Bridge 'br0'" in done.stdout
-    assert sandbox.netns_names() == ["here", "there"]
-    assert {c["netns"] or c["name"] for c in plan_of(sandbox, "lab")} == {"more"}
+SITE = """
+site = Netns("site")
+lan = Bridge("lan", netns=site, mtu=mtu, addresses=["10.0.0.1/24"])
+for i in (1, 2):
+    eth0 = VethEnd("eth0", netns=Netns(f"c{i}"), addresses=[f"10.0.0.{i + 1}/24"])
+    Veth(f"v{i}", netns=site, master=lan, peer=eth0)
+    Route(f"out{i}", dst="default", via="10.0.0.1", dev=eth0)
+Bridge("br9")
+return {"mac": lan.mac}
+"""
+ALL = {
+    *("site", "lan", "10.0.0.1/24 dev lan", "br9"),
+    *("c1", "v1", "eth0", "10.0.0.2/24 dev eth0", "out1"),
+    *("c2", "v2", "10.0.0.3/24 dev eth0", "out2"),
+}
 
 
-def test_replace(sandbox: Sandbox, tmp_path: Path) -> None:
-    """What is to be replaced takes with it what stands on it, and all of it is there again."""
-    path = program(tmp_path)
-    sandbox.netdsl("up", path, "--yes")
-    before = sandbox.ip("link", "show", "dev", "eth0", netns="here")[0]["ifindex"]
-    changes = plan_of(sandbox, "lab", "--replace", "*::here::veth::eth0")
-    assert {("replace", "veth", "here", "eth0"), ("replace", "route", "there", "far")} <= brief(changes)
-    (asked,) = [change for change in changes if change["kind"] == "veth"]
-    assert asked["reason"] == "asked for with --replace"
-    sandbox.netdsl("up", "lab", "--yes", "--replace", "*::here::veth::eth0")
-    assert sandbox.ip("link", "show", "dev", "eth0", netns="here")[0]["ifindex"] != before
-    assert plan_of(sandbox, "lab") == []
+def note(output: str, start: str) -> set[str]:
+    """The resources that a note names, without their namespaces."""
+    (line,) = [line for line in output.splitlines() if line.startswith(f"note: {start}: ")]
+    return {part.partition(" in netns ")[0] for part in line.removeprefix(f"note: {start}: ").split(", ")}
 
 
-def test_destroy_of_a_part(sandbox: Sandbox, tmp_path: Path) -> None:
-    """destroy --target takes what stands on it along and leaves the rest recorded; --exclude is the other way round."""
-    path = program(tmp_path)
-    sandbox.netdsl("up", path, "--yes", "-p", "extra=true")
-    sandbox.netdsl("destroy", "lab", "--yes", "--target", "more")
-    assert sandbox.netns_names() == ["here", "there"]
-    assert {c["netns"] or c["name"] for c in plan_of(sandbox, "lab")} == {"more"}
-    sandbox.netdsl("up", "lab", "--yes")
-    sandbox.netdsl("destroy", "lab", "--yes", "--exclude", "more")
-    assert sandbox.netns_names() == ["more"]
-    sandbox.netdsl("destroy", "lab", "--yes")
-    assert sandbox.netns_names() == []
+# --target
 
 
-@pytest.mark.parametrize("option", ["--target", "--exclude", "--replace"])
-def test_no_such_resource(sandbox: Sandbox, tmp_path: Path, option: str) -> None:
-    """A name that no resource has is a usage error, and nothing is touched."""
-    done = sandbox.netdsl("up", program(tmp_path), "--yes", option, "nothing", check=False)
-    assert done.returncode == 2
-    assert "no resource of the stack is called 'nothing'" in done.stderr
-    assert sandbox.netns_names() == []
+def test_a_target_comes_with_what_it_needs(lab: Lab) -> None:
+    """Only the target is made, and what it stands on, which a note names; a plan without the choice shows the rest."""
+    done = lab.up("--target", "v1")
+    pulled = {"Netns 'site'", "Netns 'c1'", "Bridge 'lan'", "VethEnd 'eth0'"}
+    assert note(done.stdout, "--target pulls in") == pulled
+    assert "done: 5 created" in done.stdout
+    assert lab.brief("--target", "v1") == {}
+    assert lab.brief().keys() == ALL - {"site", "lan", "v1", "c1"}  # the other eth0 is still to come
+    assert lab.up().returncode == 0
+    assert lab.pending() == []
 
 
-COMPONENT = """
-from netdsl import *
+@pytest.mark.parametrize(
+    ("target", "names"),
+    [
+        ("br9", {"br9"}),
+        ("::::bridge::br9", {"br9"}),
+        ("bridge::br9", {"br9"}),
+        ("br?", {"br9"}),
+        ("::c*::netns::*", set()),
+        ("::::netns::c*", {"c1", "c2"}),
+        ("*::bridge::*", {"site", "lan", "br9"}),
+        ("*", ALL),
+    ],
+)
+def test_what_a_target_may_be(lab: Lab, target: str, names: set[str]) -> None:
+    """A name, a logical name, the end of one, or a pattern; to mean nothing is an error."""
+    if names:
+        assert lab.brief("--target", target).keys() == names
+    else:
+        said = lab.refused(2, "plan", str(lab.path), "--target", target)
+        assert f"error: no resource of the stack is called '{target}'" in said
+        assert "show logical names; * and ? stand for characters." in said
 
-class Pair(Component):
-    def __init__(self, name, here, there):
+
+def test_several_targets_and_an_exception(lab: Lab) -> None:
+    """Options add up; what is excluded is left out, with what needs it, although it is a target."""
+    assert lab.brief("--target", "br9", "--target", "c1").keys() == {"br9", "c1"}
+    both = lab.brief("--target", "*", "--exclude", "lan", "--exclude", "c2")
+    assert both.keys() == {"site", "c1", "br9"}
+
+
+def test_what_the_program_dropped_can_be_a_target(lab: Lab) -> None:
+    """A resource that is recorded and no longer wanted can be taken away alone, with what falls with it."""
+    lab.up()
+    lab.write('site = Netns("site")\nBridge("br8")')
+    done = lab.up("--target", "lan", "--reset-params")
+    assert note(done.stdout, "--target pulls in") == {"Address '10.0.0.1/24 dev lan'"}
+    assert lab.links("site").keys() == {"v1", "v2"}
+    assert "br9" in lab.links()
+    assert lab.brief()["br8"] == "create"
+
+
+# --exclude
+
+
+def test_what_is_excluded_stays_out_with_what_needs_it(lab: Lab) -> None:
+    """What needs the excluded is left out too, and named; the rest is made."""
+    done = lab.up("--exclude", "v1", "--exclude", "out2")
+    left = {"VethEnd 'eth0'", "Address '10.0.0.2/24 dev eth0'", "Route 'out1'"}
+    assert note(done.stdout, "--exclude leaves out too") == left
+    assert lab.links("site").keys() == {"lan", "v2"}
+    assert {change["urn"] for change in lab.pending()} == {
+        "::site::veth::v1",
+        "::c1::veth-end::eth0",
+        "::c1::address::10.0.0.2/24 dev eth0",
+        "::c1::route::out1",
+        "::c2::route::out2",
+    }
+
+
+def test_an_excluded_conflict_is_none(lab: Lab) -> None:
+    """Something foreign in the place of what is left out does not stop the rest."""
+    lab.sandbox.ip("link", "add", "br9", "type", "bridge")
+    assert "Bridge 'br9' exists already" in lab.refused(1, "plan", str(lab.path))
+    lab.up("--exclude", "br9")
+    assert lab.links("site").keys() == {"lan", "v1", "v2"}
+
+
+# --replace
+
+
+def test_what_is_replaced_takes_along_and_brings_back(lab: Lab) -> None:
+    """A resource is made anew on request, with all that falls with it; the second plan is empty."""
+    lab.up()
+    before = lab.links("site")["lan"]["ifindex"]
+    done = lab.up("--replace", "lan")
+    assert "+- bridge lan" in done.stdout
+    assert "(asked for with --replace)" in done.stdout
+    assert "+- address 10.0.0.1/24 dev lan  (it goes with Bridge 'lan' in netns site)" in done.stdout
+    assert "done: 2 updated, 2 replaced" in done.stdout
+    after = lab.links("site")
+    assert after["lan"]["ifindex"] != before
+    assert {name: after[name].get("master") for name in after} == {"lan": None, "v1": "lan", "v2": "lan"}
+    assert lab.pending() == []
+    lab.up("--replace", "*")
+    assert lab.pending() == []
+
+
+def test_what_is_replaced_and_left_out(lab: Lab) -> None:
+    """--replace is limited by the other two, and says so; what does not exist yet is only created."""
+    assert lab.brief("--replace", "br9")["br9"] == "create"
+    lab.up()
+    plan = ["plan", str(lab.path)]
+    shown = lab.sandbox.netdsl(*plan, "--replace", "lan", "--target", "br9").stdout
+    assert note(shown, "left out although --replace names it") == {"Bridge 'lan'"}
+    assert "no changes" in shown
+    shown = lab.sandbox.netdsl(*plan, "--replace", "lan", "--exclude", "v1").stdout
+    assert note(shown, "--exclude leaves out too") >= {"Bridge 'lan'"}
+    assert lab.brief("--replace", "*", "--target", "br9") == {"br9": "replace"}
+    assert "no resource of the stack is called 'nosuch'" in lab.refused(2, *plan, "--replace", "nosuch")
+
+
+def test_what_the_kernel_drops_with_the_last_address(lab: Lab) -> None:
+    """Routes and neighbours that the kernel drops with the last address of a link are made again when it is replaced,
+    go with it when it goes, and keep it when they are to stay."""
+    lab.write("""
+    br0 = Bridge("br0", addresses=["10.0.0.1/24"])
+    Route("route", dst="10.8.0.0/24", dev=br0)
+    Neighbor("10.0.0.2", dev=br0, lladdr="02:00:00:00:00:01")
+    """)
+    lab.up()
+    done = lab.up("--replace", "10.0.0.1/24*")
+    assert "done: 2 updated, 1 replaced" in done.stdout
+    assert lab.pending() == []
+    done = lab.sandbox.netdsl("destroy", "--exclude", "route", "--yes")
+    assert note(done.stdout, "--exclude leaves out too") == {"Address '10.0.0.1/24 dev br0'", "Bridge 'br0'"}
+    assert lab.brief() == {"10.0.0.2 dev br0": "create"}
+    done = lab.sandbox.netdsl("destroy", "--target", "10.0.0.1/24*", "--yes")
+    assert note(done.stdout, "--target pulls in") == {"Route 'route'"}
+    assert lab.brief().keys() == {"10.0.0.1/24 dev br0", "route", "10.0.0.2 dev br0"}
+
+
+# destroy
+
+
+def test_a_part_is_destroyed(lab: Lab) -> None:
+    """`destroy --target` takes what stands on the target along, which a note names, and the state keeps the rest; a
+    last destroy takes that."""
+    before = lab.dump()
+    lab.up()
+    done = lab.sandbox.netdsl("destroy", "--target", "c1", "--yes")
+    gone = {"Route 'out1'", "Address '10.0.0.2/24 dev eth0'", "VethEnd 'eth0'", "Veth 'v1'"}
+    assert note(done.stdout, "--target pulls in") == gone
+    assert lab.links("site").keys() == {"lan", "v2"}
+    assert lab.sandbox.netns_names() == ["c2", "site"]
+    assert lab.brief().keys() == {"c1", "v1", "eth0", "10.0.0.2/24 dev eth0", "out1"}
+    assert "no resource of the stack is called 'c1'" in lab.refused(2, "destroy", "--target", "c1", "--yes")
+    done = lab.sandbox.netdsl("destroy", "--exclude", "br9", "--yes")
+    assert lab.sandbox.netns_names() == []
+    assert lab.recorded().keys() == {"::::bridge::br9"}
+    lab.sandbox.netdsl("destroy", "--yes")
+    assert lab.dump() == before
+    assert lab.states() == []
+
+
+# Options of single resources
+
+
+def test_what_is_protected_is_neither_deleted_nor_replaced(lab: Lab) -> None:
+    """With protect a plan that would delete or make anew is refused, whatever asks for it; a change in place is not,
+    and without protect it is as ever."""
+    lab.write('Bridge("kept", opts=Opts(protect=True))')
+    lab.up()
+    before = lab.dump()
+    for command in ("destroy", "destroy --target kept", "up --replace kept", "rollback lab 0"):
+        said = lab.refused(1, *command.split(), "--yes")
+        assert "Bridge 'kept' is protected; the plan would " in said, command
+        assert "Take protect away first if that is wanted." in said
+    lab.write("...")
+    assert "Bridge 'kept' is protected; the plan would delete it" in lab.refused(1, "up", "--yes")
+    assert lab.dump() == before
+    lab.write('Bridge("kept", mtu=1400, opts=Opts(protect=True))')
+    assert "done: 1 updated" in lab.up().stdout
+    lab.write('Bridge("kept")')
+    lab.up()
+    lab.sandbox.netdsl("destroy", "--yes")
+    assert lab.links() == {}
+
+
+def test_what_stands_on_something_protected(lab: Lab) -> None:
+    """A link in a netns that goes is protected as well."""
+    lab.write('Bridge("kept", netns=Netns("n"), opts=Opts(protect=True))')
+    lab.up()
+    assert "Bridge 'kept' in netns n is protected" in lab.refused(1, "up", "--yes", "--replace", "n")
+    assert "Bridge 'kept' in netns n is protected" in lab.refused(1, "destroy", "--target", "n", "--yes")
+
+
+def test_what_depends_on_a_target_by_word(lab: Lab) -> None:
+    """depends_on counts like any other need, also when the program is gone."""
+    lab.write('a = Bridge("a")\nBridge("b", opts=Opts(depends_on=[a]))\nBridge("c")')
+    assert lab.brief("--target", "b").keys() == {"a", "b"}
+    assert lab.brief("--exclude", "a").keys() == {"c"}
+    lab.up()
+    lab.path.unlink()
+    done = lab.sandbox.netdsl("destroy", "--target", "a", "--yes")
+    assert note(done.stdout, "--target pulls in") == {"Bridge 'b'"}
+    assert lab.links().keys() == {"c"}
+
+
+TOGETHER = """
+class Office(Component):
+    def __init__(self, name, netns):
         super().__init__(name)
         with self:
-            far = VethEnd("eth0", netns=there, mtu=1500, addresses=["10.0.0.2/24"], up=True)
-            Veth("eth0", netns=here, mtu=1500, addresses=["10.0.0.1/24"], peer=far)
-            Route("far", netns=there, dst="10.9.0.0/16", via="10.0.0.1")
-
-@stack
-def lab():
-    Pair("pair", Netns("here"), Netns("there"))
-    return {"mtu": 1500}
+            self.lan = Bridge("lan", netns=netns, addresses=["10.0.0.1/24"])
+            self.route = Route("out", dst="10.8.0.0/24", via="10.0.0.2", dev=self.lan)
+            Neighbor("10.0.0.2", dev=self.lan, lladdr="02:00:00:00:00:01")
+            Sysctl("net.ipv4.ip_forward", netns=self.lan.netns, value=1)
+Office("office", Netns("office"))
+"""
+APART = """
+class Net(Component):
+    def __init__(self, name, netns):
+        super().__init__(name)
+        with self:
+            self.lan = Bridge("lan", netns=netns, addresses=["10.0.0.1/24"])
+class Paths(Component):
+    def __init__(self, name, lan):
+        super().__init__(name)
+        with self:
+            Route("beyond", dst="10.8.0.0/24", via="10.0.0.2", dev=lan)
+            Neighbor("10.0.0.2", dev=lan, lladdr="02:00:00:00:00:01")
+ns = Netns("office")
+Sysctl("net.ipv4.ip_forward", netns=ns, value=1)
+Paths("paths", Net("net", ns).lan)
 """
 
 
-def test_another_structure_destroys_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Resources that move into a component keep what they are in the kernel: moves alone, found by kernel identity."""
-    path = program(tmp_path)
-    sandbox.netdsl("up", path, "--yes")
-    before = sandbox.dump()
-    program(tmp_path, COMPONENT)
-    changes = plan_of(sandbox, "lab")
-    assert {(change["action"], bool(change["moved_from"])) for change in changes} == {("same", True)}
-    sandbox.netdsl("up", "lab", "--yes")
-    assert sandbox.dump() == before
-    assert plan_of(sandbox, "lab") == []
+def test_another_structure_writes_nothing(lab: Lab) -> None:
+    """A program whose components are cut otherwise, and whose resources have other logical names, sends the kernel
+    nothing; the state knows them by their new names, and nothing is left to plan."""
+    lab.write(TOGETHER)
+    lab.up()
+    before, urns = lab.dump(), set(lab.recorded())
+    lab.write(APART)
+    assert {change["action"] for change in lab.pending()} == {"same"}
+    looking = sends(lab, "plan", "lab")
+    assert looking
+    assert sends(lab, "up", "lab", "--yes") == looking
+    assert lab.dump() == before
+    assert set(lab.recorded()) == {
+        "::::netns::office",
+        "::office::sysctl::net/ipv4/ip_forward",
+        "net::office::bridge::lan",
+        "net::office::address::10.0.0.1/24 dev lan",
+        "paths::office::route::beyond",
+        "paths::office::neighbor::10.0.0.2 dev lan",
+    }
+    assert len(urns) == 6
+    assert lab.pending() == []
+    lab.sandbox.netdsl("rollback", "--yes")
+    assert lab.dump() == before
+    assert set(lab.recorded()) == urns
 
 
-def test_retain_on_delete(sandbox: Sandbox, tmp_path: Path) -> None:
-    """What is to be retained is forgotten instead of deleted; to have it back is adoption."""
-    text = 'from netdsl import *\n\n@stack\ndef lab():\n    Netns("n")\n    {}\n'
-    path = program(tmp_path, text.format('Bridge("kept", opts=Opts(retain_on_delete=True))'))
-    sandbox.netdsl("up", path, "--yes")
-    program(tmp_path, text.format("pass"))
-    sandbox.netdsl("up", path, "--yes")
-    assert sandbox.ip("link", "show", "dev", "kept")[0]["ifname"] == "kept"
-    assert "kept" not in sandbox.netdsl("state", "list", "lab").stdout
-    program(tmp_path, text.format('Bridge("kept")'))
-    refused = sandbox.netdsl("up", path, "--yes", check=False)
-    assert refused.returncode == 1 and "Bridge 'kept' exists already" in refused.stderr
-    sandbox.netdsl("up", path, "--yes", "--adopt")
-    assert plan_of(sandbox, path) == []
-    sandbox.netdsl("destroy", "--yes")
-    assert sandbox.ip("link", "show", "dev", "kept")[0]["ifname"] == "kept"
-
-
-def test_ignored_changes(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A property whose changes are ignored is set at creation, then neither drift nor a new value is acted upon."""
-    text = LAB.replace("peer=far)", 'peer=far, opts=Opts(ignore_changes=["mtu"]))')
-    path = program(tmp_path, text)
-    sandbox.netdsl("up", path, "--yes", "-p", "mtu=1400")
-    assert sandbox.ip("link", "show", "dev", "eth0", netns="here")[0]["mtu"] == 1400
-    sandbox.run(["ip", "-n", "here", "link", "set", "eth0", "mtu", "1300"])
-    assert plan_of(sandbox, "lab") == []
-    assert brief(plan_of(sandbox, "lab", "-p", "mtu=1450")) == {("update", "veth-end", "there", "eth0")}
+def sends(lab: Lab, *args: str) -> list[str]:
+    """The types of the messages that a command sends by netlink."""
+    log = lab.folder / "log"
+    trace = ["strace", "--seccomp-bpf", "-f", "-qq", "-o", str(log), "-e", "trace=sendto"]
+    lab.sandbox.run([*trace, *lab.argv(*args)])
+    return sorted(re.findall(r"nlmsg_type=(\w+)", log.read_text()))

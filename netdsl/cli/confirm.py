@@ -19,6 +19,10 @@ def command(stack: str | None, state_dir: str | None) -> int:
     answer = ask(session.folder, session.name, "confirm")
     if answer == "applying":
         raise GuardError(f"the run of stack {session.name} is still under way", fix="Confirm it when it is done.")
+    if answer == "undoing":
+        raise GuardError(f"too late: the last run of stack {session.name} is being undone")
+    if answer == "silent":
+        raise GuardError(f"who guards the last run of stack {session.name} does not answer", fix="Try again.")
     if answer != "confirmed":
         raise GuardError(
             f"no run of stack {session.name} waits to be confirmed", fix="`netdsl history` shows whether it was undone."

@@ -31,6 +31,8 @@ class Deployment:
         self.as_json = as_json
         self.details = details
         self.stopped = False
+        self.recorded: Callable[[], None] = lambda: None
+        """Called when it is recorded what was done, before anything is printed: a terminal may have stopped reading."""
 
     def params(self) -> dict[str, Any]:
         """The parameters in force."""
@@ -96,6 +98,7 @@ class Deployment:
                 status=outcome.status if not problems else "partly",
                 summary=outcome.counts(plan),
             )
+            self.recorded()
         self.report(plan, outcome, outputs, clean=outcome.clean and not problems)
         if outcome.undone:
             raise Interrupted(

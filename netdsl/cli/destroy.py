@@ -47,6 +47,9 @@ def command(
     with locked(session.folder, session.name, "destroy", lock_timeout):
         require_none(session.folder, session.name)
         session.reload()
+        session.program = session.recorded.meta.get("program", "")
+        session.values = session.recorded.meta.get("values", {})
+        outputs = session.recorded.meta.get("outputs", {}) if selection else {}
         run = Deployment(session, "destroy", yes=yes, as_json=as_json, details=details)
 
         def look() -> Preview:
@@ -64,7 +67,7 @@ def command(
         run.show(preview.plan, details=details)
         preview = run.confirm(preview, look)
         try:
-            run.carry_out(preview, {})
+            run.carry_out(preview, outputs)
         finally:  # also when nobody reads the report
             run.tidy()
     return 0

@@ -16,11 +16,14 @@ import selectors
 import signal
 import subprocess
 import sys
+import sysconfig
+import threading
 from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from time import monotonic
 
+import netdsl
 from netdsl.cli.probes import as_data, from_data, try_out
 from netdsl.errors import GuardError
 from netdsl.lang.check import Check
@@ -40,10 +43,14 @@ class Guard:
     def __init__(self, folder: Path, stack: str, number: int, within: float, probes: Sequence[Check] = ()) -> None:
         """Start it; it is ready when this returns. Raises GuardError when it is not."""
         self.within, self.probes = within, probes
-        arguments = [str(folder), stack, str(number), str(within), json.dumps([as_data(check) for check in probes])]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        told = json.dumps([as_data(check) for check in probes])
+        arguments = [os.path.abspath(folder), stack, str(number), str(within), told]
+        # Its path of modules is not this process's: there the stack's directory comes first.
+        home = str(Path(netdsl.__file__).parent.parent)
+        paths = [os.environ.get("PYTHONPATH", ""), "" if home == sysconfig.get_path("purelib") else home]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "netdsl.cli.guardian", *arguments],
+            [sys.executable, "-P", "-m", "netdsl.cli.guardian", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -53,6 +60,7 @@ class Guard:
             env=environment,
         )
         if self._hear(_START) != "ready":
+            self._process.kill()
             raise GuardError(
                 "the guardian that would undo the run cannot be started", fix="Run without --confirm-within."
             )
@@ -64,7 +72,7 @@ class Guard:
             return self._process.stdout.readline().strip() if selector.select(seconds) else ""
 
     def say(self, word: str) -> None:
-        """Tell it how far the run is: "applied" or "abandoned"."""
+        """Tell it how far the run is: "applied", or "abandoned" when there is nothing to undo."""
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
             self._process.stdin.write(f"{word}\n")
@@ -81,7 +89,7 @@ class _Guardian:
     def __init__(self, folder: Path, stack: str, number: int, within: float, probes: Sequence[Check]) -> None:
         self.folder, self.stack, self.number, self.within, self.probes = folder, stack, number, within, probes
         self.deadline: float | None = None
-        self.confirmed = False
+        self.confirmed = self.undoing = False
         self.listener = Listener(folder, stack)
         self.selector = selectors.DefaultSelector()
         self.selector.register(self.listener, selectors.EVENT_READ)
@@ -110,32 +118,47 @@ class _Guardian:
 
     def _hear(self) -> bool:
         """What the run says; False when there is nothing to guard any more."""
-        word = sys.stdin.readline().strip()
-        if word == "abandoned":
-            return False
-        self.selector.unregister(sys.stdin)
-        self.deadline = monotonic() + self.within
-        return True
+        words = os.read(sys.stdin.fileno(), 4096).decode().split()
+        if not words:  # it has ended
+            self.selector.unregister(sys.stdin)
+        if self.deadline is None:
+            self.deadline = monotonic() + self.within
+        return "abandoned" not in words
 
     def _reply(self, word: str) -> str:
+        if self.undoing:
+            return "undoing"
         if self.deadline is None:
             return "applying"
         self.confirmed |= word == "confirm"
         return "confirmed" if self.confirmed else "waiting"
+
+    def _turn_away(self) -> None:
+        """Answer those who call too late: an `up` that waited would be undone as well."""
+        with suppress(OSError):
+            while True:
+                self.listener.answer(self._reply)
 
     def _undo(self) -> None:
         from netdsl.cli.deployment import Deployment
         from netdsl.cli.session import open_session
         from netdsl.cli.undo import Before, go_back
         from netdsl.state.lock import locked
+        from netdsl.state.store import Store
 
+        self.undoing = True
+        threading.Thread(target=self._turn_away, daemon=True).start()
         with (
             open(os.devnull, "w") as nowhere,
             redirect_stdout(nowhere),
             locked(self.folder, self.stack, "undo what was not confirmed", _GRACE),
         ):
+            if not Store(self.folder, self.stack).exists():  # the run has undone itself
+                return
             session = open_session(self.stack, state_dir=str(self.folder), needs_program=False)
             past = next((run for run in session.store.history() if run.number == self.number), None)
+            if self.number and past is None:
+                raise GuardError(f"run {self.number} is not known any more")
             run = Deployment(session, "rollback, not confirmed", yes=True, as_json=False, details=False)
             go_back(run, Before.of_run(session, past))
 

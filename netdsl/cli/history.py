@@ -8,6 +8,7 @@ import click
 
 from netdsl.cli import options, render
 from netdsl.cli.session import open_session
+from netdsl.errors import UsageError
 from netdsl.state.history import Past
 
 
@@ -16,19 +17,21 @@ from netdsl.state.history import Past
 @options.state_dir
 @options.as_json
 def command(stack: str | None, state_dir: str | None, as_json: bool) -> int:
-    """List the past runs of a stack: number, time, command, how it ended, what it changed, parameters.
+    """List the past runs of a stack: number, time, user, command, how it ended, what it changed, parameters.
 
     The number is what `netdsl rollback` takes.
     """
     session = open_session(stack, state_dir=state_dir, needs_program=False)
+    if not session.store.exists():
+        raise UsageError(f"stack {session.name} is not recorded: it has no history")
     runs = session.store.history()
     if as_json:
         render.print_json(
             {"version": render.JSON_VERSION, "stack": session.name, "runs": [_data(past) for past in runs]}
         )
         return 0
-    lines = [(str(p.number), _time(p.started), p.command, status(p), _changed(p), _params(p)) for p in runs]
-    widths = [max((len(line[column]) for line in lines), default=0) for column in range(6)]
+    lines = [(str(p.number), _time(p.started), _user(p), p.command, status(p), _changed(p), _params(p)) for p in runs]
+    widths = [max((len(line[column]) for line in lines), default=0) for column in range(7)]
     for line in lines:
         click.echo("  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip())
     return 0
@@ -43,6 +46,10 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "seconds")
 
 
+def _user(past: Past) -> str:
+    return render.escaped(str(past.meta.get("user", "")))
+
+
 def _changed(past: Past) -> str:
     words = {"create": "created", "update": "updated", "replace": "replaced", "delete": "deleted"}
     return ", ".join(f"{past.summary[a]} {word}" for a, word in words.items() if past.summary.get(a)) or "nothing"
@@ -55,6 +62,7 @@ def _params(past: Past) -> str:
 def _data(past: Past) -> dict[str, object]:
     return {
         "number": past.number,
+        "user": past.meta.get("user", ""),
         "command": past.command,
         "started": past.started,
         "finished": past.finished,

@@ -10,6 +10,9 @@ import click
 
 from netdsl.cli.complete import complete_stack
 
+LONGEST = 30 * 86400
+"""Seconds that can be waited for."""
+
 
 def seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     """A time such as 30s, 500ms or 2m; a bare number is seconds."""
@@ -18,7 +21,18 @@ def seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> fl
     found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?", value, re.ASCII)
     if found is None:
         raise click.BadParameter(f"{value!r} is no time: write it like 30s, 500ms or 2m", ctx, param)
-    return float(found[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}[found[2] or "s"]
+    time = float(found[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}[found[2] or "s"]
+    if time > LONGEST:
+        raise click.BadParameter(f"{value!r} is too long: at most {LONGEST // 86400} days", ctx, param)
+    return time
+
+
+def some_seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """The same, but more than none."""
+    found = seconds(ctx, param, value)
+    if found == 0:
+        raise click.BadParameter(f"{value!r} leaves no time: write it like 30s, 500ms or 2m", ctx, param)
+    return found
 
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -7,7 +7,7 @@ import click
 from netdsl.cli import options
 from netdsl.cli.deployment import Deployment
 from netdsl.cli.session import Session, open_session
-from netdsl.cli.undo import Before
+from netdsl.cli.undo import Before, go_back
 from netdsl.errors import UsageError
 from netdsl.state.confirm import require_none
 from netdsl.state.history import Past
@@ -47,18 +47,8 @@ def command(
         require_none(session.folder, session.name)
         session.reload()
         before = Before.of_run(session, _run(session, number))
-        run = Deployment(session, f"rollback to {before.number}", yes=yes, as_json=as_json, details=details)
-        session.program = session.recorded.meta.get("program", "")
-        session.values = before.values
-        preview = session.preview_of(before.items)
-        run.show(preview.plan, details=details)
-        if not preview.plan.pending:
-            return 0
-        preview = run.confirm(preview, lambda: session.preview_of(before.items))
-        try:
-            run.carry_out(preview, before.outputs)
-        finally:
-            run.tidy()
+        # A state that is empty afterwards stays: its history is what this can be taken back with.
+        go_back(Deployment(session, f"rollback {before.number}", yes=yes, as_json=as_json, details=details), before)
     return 0
 
 

@@ -81,7 +81,7 @@ class Saved:
             document = json.loads(Path(path).read_text())
         except OSError as error:
             raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{path} is no JSON: {error}") from None
         try:
             if document["format"] != FORMAT:

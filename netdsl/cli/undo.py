@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
+
 from netdsl.cli.deployment import Deployment
 from netdsl.cli.session import Session
+from netdsl.engine.apply import Outcome
 from netdsl.errors import NetdslError, Problem, RollbackError, RolledBack
 from netdsl.lang.item import Item
 from netdsl.state.history import Past
@@ -19,6 +22,10 @@ class Before:
         self.items = items
         self.values: dict[str, Any] = meta.get("values", {})
         self.outputs: dict[str, Any] = meta.get("outputs", {})
+
+    def fresh(self) -> list[Item]:
+        """The items for another plan, which writes into them."""
+        return [attrs.evolve(item, props=dict(item.props), extra=dict(item.extra)) for item in self.items]
 
     @classmethod
     def of_run(cls, session: Session, past: Past | None) -> Before:
@@ -36,18 +43,20 @@ class Before:
 
 
 def go_back(run: Deployment, before: Before) -> None:
-    """Plan and apply the return to it, without asking."""
+    """Show, ask (as the run is told to), and apply the return to it."""
     session = run.session
     session.reload()
     session.program = session.program or session.recorded.meta.get("program", "")
     session.values, session.declared = before.values, None
-    preview = session.preview_of(before.items)
-    run.show(preview.plan)
+    preview = session.preview_of(before.fresh())
+    run.show(preview.plan, details=run.details)
     if preview.plan.pending:
-        try:
-            run.carry_out(preview, before.outputs)
-        finally:
-            run.tidy()
+        preview = run.confirm(preview, lambda: session.preview_of(before.fresh()))
+        run.carry_out(preview, before.outputs)
+    elif session.store.exists():  # parameters and outputs may be others, although nothing in the kernel is
+        if run.as_json:
+            run.report(preview.plan, Outcome(), before.outputs)
+        session.store.put_meta({**session.meta(), "outputs": before.outputs})
 
 
 def roll_back(session: Session, before: Before, error: NetdslError, *, as_json: bool) -> NetdslError:
@@ -55,6 +64,9 @@ def roll_back(session: Session, before: Before, error: NetdslError, *, as_json: 
     run = Deployment(session, "rollback", yes=True, as_json=as_json, details=False)
     try:
         go_back(run, before)
+        if before.number == 0:  # the stack was not there
+            run.tidy()
     except NetdslError as another:
-        return RollbackError([*error.problems, *another.problems])
+        told = [problem._replace(what=f"the rollback failed too: {problem.what}") for problem in another.problems]
+        return RollbackError([*error.problems, *told])
     return RolledBack([*error.problems, Problem("rolled back: the stack is what it was before this run")])

@@ -16,7 +16,7 @@ from netdsl.cli.undo import Before, roll_back
 from netdsl.engine.apply import Outcome
 from netdsl.engine.deploy import summary
 from netdsl.engine.select import Selection
-from netdsl.errors import ApplyError, GuardError, ReadBackError, RolledBack, UsageError, VerifyError
+from netdsl.errors import GuardError, Interrupted, NetdslError, Problem, RolledBack, UsageError
 from netdsl.state.confirm import require_none
 from netdsl.state.lock import locked
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.option("--rollback-on-failure", is_flag=True, help="Undo everything if anything fails.")
 @click.option(
     "--confirm-within",
-    callback=options.seconds,
+    callback=options.some_seconds,
     metavar="TIME",
     help="Undo everything unless `netdsl confirm` follows in this time, like 60s.",
 )
@@ -95,8 +95,6 @@ def command(
         raise UsageError(
             "--probe is for --confirm-within", fix="Say how long the probes may take: --confirm-within 60s."
         )
-    if confirm_within == 0:
-        raise UsageError("--confirm-within needs more than no time")
     targets = _targets(probes)
     guard: Guard | None = None
     with locked(session.folder, session.name, "up", lock_timeout):
@@ -113,13 +111,15 @@ def command(
             before = Before.now(session)
             preview = run.confirm(preview, session.preview)
             within = confirm_within if preview.plan.writes else None
-            with guarded(session, before.number, within, targets) as guard:
+            with guarded(run, before.number, within, targets) as guard:
                 try:
                     run.carry_out(preview, outputs)
                     if verified:
                         _verify(session, as_json)
-                except (ApplyError, ReadBackError, VerifyError) as error:
-                    if not rollback_on_failure:
+                except Interrupted:
+                    raise
+                except NetdslError as error:
+                    if not (rollback_on_failure and session.store.begun):
                         raise
                     raise roll_back(session, before, error, as_json=as_json) from error
         else:
@@ -137,7 +137,7 @@ def command(
 
 @contextmanager
 def guarded(
-    session: Session, number: int, within: float | None, targets: Mapping[str, Target | None]
+    run: Deployment, number: int, within: float | None, targets: Mapping[str, Target | None]
 ) -> Iterator[Guard | None]:
     """Start a guardian that goes back to a run unless this one is confirmed in time; None: do without."""
     if within is None:
@@ -146,17 +146,29 @@ def guarded(
     from netdsl.cli.guardian import Guard
     from netdsl.cli.probes import chosen
 
+    session = run.session
     guard = Guard(session.folder, session.name, number, within, chosen(session, targets) if targets else ())
+    run.recorded = lambda: guard.say("applied")
     try:
         yield guard
     except RolledBack:
         guard.say("abandoned")
         raise
-    except BaseException:
-        guard.say("applied")  # some of it at least
-        click.echo(f"note: undone in {within:g} s unless you run: netdsl confirm {session.name}", err=True)
+    except NetdslError as error:
+        if session.store.begun:  # some of it was done at least
+            guard.say("applied")
+            error.problems += (Problem(f"what was done is {deadline(session.name, within)}"),)
+        else:
+            guard.say("abandoned")
         raise
-    guard.say("applied")
+    except BaseException:
+        guard.say("applied")
+        raise
+
+
+def deadline(name: str, within: float) -> str:
+    """What happens when nobody confirms."""
+    return f"undone in {within:g} s unless you run: netdsl confirm {name}"
 
 
 def _targets(probes: Sequence[str]) -> Mapping[str, Target | None]:
@@ -171,7 +183,7 @@ def _await(guard: Guard, name: str, as_json: bool) -> None:
     """Say how the run can be confirmed; with probes wait for what comes of them. Raises GuardError if it was undone."""
     if not guard.probes:
         if not as_json:
-            click.echo(f"undone in {guard.within:g} s unless you run: netdsl confirm {name}")
+            click.echo(deadline(name, guard.within))
         return
     verdict = guard.verdict()
     if verdict != "confirmed":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 import attrs
@@ -11,6 +11,9 @@ from netdsl.engine.cascade import lost_keys, present_needs
 from netdsl.engine.change import Action, Change
 from netdsl.errors import UsageError
 from netdsl.lang.item import Gone, Item, Key
+from netdsl.lang.resource import Resource
+
+_DELETING = (Action.DELETE, Action.REPLACE)
 
 
 @attrs.frozen
@@ -64,13 +67,19 @@ def narrowed(changes: list[Change], selection: Selection) -> tuple[list[Change],
         named = chosen(selection.target, items)
         start = [change for change in pending if change.item.urn in named]
         kept = links.closure(start, links.forward)
+        while dropped := [user for _, user in _dropped(changes, kept)]:
+            kept |= links.closure(dropped, links.forward)
         notes += _note("--target pulls in", kept - set(map(id, start)), pending)
     if selection.exclude:
         named = chosen(selection.exclude, items)
         start = [change for change in pending if change.item.urn in named]
         out = links.closure(start, links.backward)
+        while dropping := [lost for lost, _ in _dropped(changes, kept - out)]:
+            out |= links.closure(dropping, links.backward)
         notes += _note("--exclude leaves out too", (out & kept) - set(map(id, start)), pending)
         kept -= out
+    forced = {id(change) for change in pending if change.item.urn in chosen(selection.replace, items)}
+    notes += _note("left out although --replace names it", forced - kept, pending)
     return [change for change in changes if not change.pending or id(change) in kept], notes
 
 
@@ -90,6 +99,10 @@ class _Links:
                     self._tie(change, by_key.get(need.key))
                 for urn in change.item.after:
                     self._tie(change, by_urn.get(urn))
+            else:
+                for urn in change.item.after:  # it does not stay without what it was to have
+                    below = by_urn.get(urn)
+                    self._tie(below if below is not None and below.action is Action.DELETE else None, change)
             if change.have is not None:
                 for need in present_needs(change.record or change.item, change.have):
                     if need.gone is Gone.VANISH:
@@ -113,6 +126,35 @@ class _Links:
                     found.add(id(other))
                     queue.append(other)
         return found
+
+
+def _dropped(changes: Sequence[Change], kept: set[int]) -> Iterator[tuple[Change, Change]]:
+    """Deletions that stay in the plan, each with what the kernel would drop with it although that is left out."""
+    plain = Resource.falls_with.__func__  # type: ignore[attr-defined]  # a classmethod's function
+    going = [c for c in changes if id(c) in kept and c.have is not None and c.action in _DELETING]
+    left = [
+        c
+        for c in changes
+        if c.action in _DELETING
+        and c.have is not None
+        and id(c) not in kept
+        and c.item.kind.falls_with.__func__ is not plain  # type: ignore[attr-defined]
+    ]
+    if not left:
+        return
+    lost = set(map(id, going))
+    for change in going:
+        item = change.record or change.item
+        staying = [
+            other.item
+            for other in changes
+            if other.have is not None
+            and id(other) not in lost
+            and (other.item.key[0], other.item.netns) == (item.key[0], item.netns)
+        ]
+        for user in left:
+            if user.item.netns == item.netns and user.item.kind.falls_with(user.record or user.item, item, staying):
+                yield change, user
 
 
 def _note(what: str, ids: set[int], pending: Sequence[Change]) -> list[str]:

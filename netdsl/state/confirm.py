@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from netdsl.errors import UsageError
+from netdsl.errors import LockedError, UsageError
 
 _PATIENCE = 30.0
 """Seconds to wait for an answer."""
@@ -24,7 +24,9 @@ def _address(folder: Path, stack: str) -> tuple[int, str]:
 
 
 def ask(folder: Path, stack: str, word: str) -> str:
-    """Say "status" or "confirm" to who guards a stack's run; "" when nobody does."""
+    """Say "status" or "confirm" to who guards a stack's run, and hear "applying", "waiting", "confirmed" or "undoing";
+    "" when nobody does.
+    """
     try:
         fd, path = _address(folder, stack)
     except OSError:
@@ -39,6 +41,8 @@ def ask(folder: Path, stack: str, word: str) -> str:
         with suppress(OSError):
             os.unlink(path)
         return ""
+    except TimeoutError:
+        return "silent"
     except OSError:
         return ""
     finally:
@@ -46,8 +50,14 @@ def ask(folder: Path, stack: str, word: str) -> str:
 
 
 def require_none(folder: Path, stack: str) -> None:
-    """Raise UsageError while a run of the stack waits for its confirmation."""
-    if Path(folder, f"{stack}.confirm").exists() and ask(folder, stack, "status"):
+    """Raise UsageError while a run of the stack waits for its confirmation, LockedError when its time is over."""
+    answer = ask(folder, stack, "status") if Path(folder, f"{stack}.confirm").exists() else ""
+    if answer == "undoing":
+        raise LockedError(
+            f"the last run of stack {stack} was not confirmed, and is about to be undone",
+            fix="Try again when it is done; nothing was touched.",
+        )
+    if answer:
         raise UsageError(
             f"the last run of stack {stack} waits to be confirmed",
             fix=f"Confirm it with `netdsl confirm {stack}`, or wait until it is undone.",

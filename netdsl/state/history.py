@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -24,7 +26,7 @@ class Past(NamedTuple):
     finished  the same; None: it was killed, or is still running
     status    done, partly, interrupted, or running
     summary   how many of each action were carried out
-    meta      program, values (parameters) and outputs, as far as they were recorded then
+    meta      program, values (parameters) and outputs, as far as they were recorded then, and the user who called
     """
 
     number: int
@@ -40,6 +42,32 @@ def runs(connection: sqlite3.Connection) -> list[Past]:
     """Those that are kept, oldest first."""
     found = connection.execute("SELECT id, command, started, finished, status, summary, meta FROM applies ORDER BY id")
     return [Past._make((*row[:5], json.loads(row[5]), json.loads(row[6]))) for row in found]
+
+
+def told(meta: Mapping[str, Any]) -> str:
+    """What a run's record says of the meta data, and who runs it."""
+    return rows.dumps(
+        {word: meta[word] for word in ("program", "values", "outputs") if word in meta} | {"user": user()}
+    )
+
+
+def user() -> str:
+    """Who called: the one behind sudo(8) where there is one."""
+    if os.getuid() == 0 and os.environ.get("SUDO_USER"):
+        return os.environ["SUDO_USER"]
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def tell(connection: sqlite3.Connection, meta: Mapping[str, Any]) -> None:
+    """Have the record of the last run that has finished say this of program, parameters and outputs."""
+    found = connection.execute("SELECT meta FROM applies WHERE id=?", (settled(connection),)).fetchone()
+    if found is not None:
+        who = {"user": json.loads(found[0]).get("user", "")}
+        after = rows.dumps(json.loads(told(meta)) | who)
+        connection.execute("UPDATE applies SET meta=? WHERE id=?", (after, settled(connection)))
 
 
 def settled(connection: sqlite3.Connection) -> int:

@@ -75,6 +75,11 @@ class Store:
             self._connection.close()
             self._connection = None
 
+    @property
+    def begun(self) -> bool:
+        """Whether a run was begun through this object."""
+        return self._run > 0
+
     # -- reading
 
     def load(self) -> Recorded:
@@ -175,7 +180,7 @@ class Store:
                     (
                         command,
                         time.time(),
-                        rows.dumps({key: meta[key] for key in ("program", "values") if key in meta}),
+                        history.told({word: value for word, value in meta.items() if word != "outputs"}),
                     ),
                 ).lastrowid
                 or 0
@@ -265,7 +270,7 @@ class Store:
             connection.execute("UPDATE resources SET intent=NULL WHERE intent NOT IN ('create', '')")
             connection.execute(
                 "UPDATE applies SET finished=?, status=?, summary=?, meta=? WHERE id=?",
-                (time.time(), status, rows.dumps(dict(summary)), _told(meta), self._run),
+                (time.time(), status, rows.dumps(dict(summary)), history.told(meta), self._run),
             )
             history.prune(connection, self._run)
 
@@ -296,16 +301,17 @@ class Store:
             connection.execute(
                 "INSERT INTO applies (id, command, started, finished, status, summary, meta)"
                 " VALUES (1, ?, ?, ?, 'done', '{}', ?)",
-                (command, now, now, _told(meta)),
+                (command, now, now, history.told(meta)),
             )
             columns = f"({rows.COLUMNS}, born)"
             made = [(*rows.row(item), 1) for item in items]
             connection.executemany(f"INSERT INTO resources {columns} VALUES (?,?,?,?,?,?,?,?,?,?,?)", made)
 
     def put_meta(self, meta: Mapping[str, Any]) -> None:
-        """Commit meta data alone."""
+        """Commit meta data alone; the last run's record says the same then, so that one can go back to it."""
         with self._transaction() as connection:
             self._put_meta(connection, meta)
+            history.tell(connection, meta)
 
     def _put_meta(self, connection: sqlite3.Connection, meta: Mapping[str, Any]) -> None:
         pairs = [(key, json.dumps(value)) for key, value in meta.items()]
@@ -315,11 +321,6 @@ class Store:
         """Delete the file: nothing is owned any more."""
         self.close()
         self.path.unlink(missing_ok=True)
-
-
-def _told(meta: Mapping[str, Any]) -> str:
-    """What a run's record says of the meta data."""
-    return rows.dumps({key: meta[key] for key in ("program", "values", "outputs") if key in meta})
 
 
 def stacks(folder: Path) -> list[str]:
