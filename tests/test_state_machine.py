@@ -11,6 +11,7 @@ was there before.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import random
@@ -359,6 +360,7 @@ class Operator(RuleBasedStateMachine):
 
 def test_whatever_happens_it_is_settled() -> None:
     """Whatever is done to a stack and its machine in whatever order, nothing is lost, orphaned or taken from others."""
+    faulthandler.cancel_dump_traceback_later()  # 2,000 steps take their time
     chosen = int(os.environ.get("NETDSL_SEED") or (random.SystemRandom().randrange(1 << 32) if NIGHTLY else 1))
     print(f"NETDSL_SEED={chosen}")
     try:
