@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from labs import HOSTGW, VXLAN
+from labs import HOSTGW, IPIP, OVERLAY, RING, STACKS, TWO_SITES, VXLAN
 from sandbox import Sandbox
 
 LAB = """
@@ -71,12 +71,22 @@ def test_a_size_above_the_mtu(sandbox: Sandbox, lab: str) -> None:
 
 
 def test_drift_is_found(sandbox: Sandbox, lab: str) -> None:
-    """What was deleted by hand makes the check fail that needs it, and no other."""
+    """What was deleted by hand makes the check fail that needs it, and no other. --json has all that a check says, and
+    how it went; the exit code is 1 all the same."""
     sandbox.run(["ip", "-n", "there", "address", "del", "fd00::2/64", "dev", "eth0"])
-    found = outcome(sandbox, "lab")
-    assert {title for title, check in found.items() if not check["ok"]} == {"by IPv6"}
-    assert found["by IPv6"]["reached"] is False and "no answer within 5 s" in found["by IPv6"]["detail"]
-    assert found["here reaches 10.0.0.2 with 1500 bytes"]["ms"] > 0
+    done = sandbox.netdsl("verify", "--json", check=False)
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert (found["version"], found["stack"], found["summary"]) == (1, "lab", {"passed": 4, "failed": 1})
+    assert all(check["ms"] > 0 for check in found["checks"])
+    (check,) = [check for check in found["checks"] if not check["ok"]]
+    assert check.pop("ms") >= 5000 and check.pop("detail").startswith("no answer within 5 s")
+    line = next(n for n, text in enumerate(LAB.split("\n"), 1) if "by IPv6" in text)
+    assert check.pop("where").endswith(f"lab.py:{line}")
+    assert check == {
+        **{"check": "reachable", "title": "by IPv6", "name": "by IPv6", "component": "", "netns": "here"},
+        **{"to": "fd00::2", "proto": "icmp", "port": None, "size": 1500, "within": 5.0, "ok": False, "reached": False},
+    }
 
 
 def test_an_unreachable_that_answers(sandbox: Sandbox, lab: str) -> None:
@@ -118,13 +128,129 @@ def test_a_failed_check_alone(sandbox: Sandbox, lab: str) -> None:
     assert sandbox.ip("link", "show", "dev", "eth0", netns="here")[0]["mtu"] == 1400
 
 
-@pytest.mark.parametrize("stack", [VXLAN, HOSTGW])
+def test_a_check_of_what_was_brought_up_before(sandbox: Sandbox, lab: str) -> None:
+    """A second `up --verify` has nothing to change and tries the checks all the same; a netns that somebody took away
+    is named, and what to do."""
+    done = sandbox.netdsl("up", lab, "--yes", "--verify")
+    assert "no changes" in done.stdout and done.stdout.endswith("5 of 5 checks passed\n")
+    sandbox.run(["ip", "netns", "del", "there"])
+    done = sandbox.netdsl("verify", check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("there is no netns there\n       `netdsl up` makes what the stack declares.") == 3
+
+
+PATH = """
+from netdsl import *
+
+@stack
+def path():
+    with Netns.get("ns245"):
+        Reachable("172.246.0.2", size=1450)
+        Unreachable("172.246.0.2", size=1451, within=0.3)
+        Reachable("172.246.0.2", size=1451, within=0.3, name="too much")
+"""
+
+
+def test_the_mtu_of_a_tunnel(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Through the tunnel go 1450 bytes unfragmented and not one more: the node at the near end says so. The checks are
+    those of another stack, which looks into the lab and is never brought up."""
+    sandbox.netdsl("up", VXLAN, "--yes", "--verify")
+    program = tmp_path / "path.py"
+    program.write_text(PATH)
+    done = sandbox.netdsl("verify", str(program), check=False)
+    assert done.returncode == 1 and done.stderr.count("error: ") == 1
+    assert "check failed: too much: too large for the path: MTU 1450, says 172.245.0.1" in done.stderr
+    assert "2 of 3 checks passed" in done.stdout
+
+
+def test_without_the_way_back(sandbox: Sandbox) -> None:
+    """When the other node has lost its route to the containers here, all checks of the lab fail, each at its line."""
+    sandbox.netdsl("up", VXLAN, "--yes")
+    sandbox.run(["ip", "-n", "vm2", "route", "del", "172.245.0.0/24"])
+    done = sandbox.netdsl("verify", check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("two_node_vxlan.py:") == done.stderr.count("check failed: ") == 4
+    assert "check failed: ns245 reaches 172.246.0.2: no answer within 5 s" in done.stderr
+    assert done.stdout.endswith("0 of 4 checks passed\n")
+
+
+MANY = """
+from netdsl import *
+
+@stack
+def many():
+    for i in range(1, 201):
+        Reachable(f"127.0.0.{i}")
+"""
+
+
+def test_more_than_are_tried_at_once(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Two hundred checks of the namespace that netdsl runs in are all tried, and none is mixed up with another."""
+    program = tmp_path / "many.py"
+    program.write_text(MANY)
+    found = outcome(sandbox, str(program))
+    assert list(found) == [f"this namespace reaches 127.0.0.{i}" for i in range(1, 201)]
+    assert all(check["ok"] for check in found.values())
+
+
+def test_what_cannot_be_tried(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A check for which the system has nothing left fails and says why; those that could be tried have their result."""
+    program = tmp_path / "many.py"
+    program.write_text(MANY.replace("Reachable(f", "Unreachable(within=0.5, to=f").replace("127", "10"))
+    words = [sys.executable, "-m", "netdsl", "verify", str(program)]
+    done = sandbox.run(["prlimit", "--nofile=40", *words], check=False)
+    assert done.returncode == 1
+    assert "check failed: this namespace does not reach 10.0.0." in done.stderr
+    assert done.stderr.count("it cannot be tried: Too many open files") == done.stderr.count("error: ")
+    assert "  ok  " in done.stdout and "netdsl up" not in done.stderr
+
+
+def test_nothing_to_verify(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A stack without checks has nothing that could fail; no stack, or an unknown one, is a usage error."""
+    assert "which stack?" in (done := sandbox.netdsl("verify", check=False)).stderr and done.returncode == 2
+    done = sandbox.netdsl("verify", "lab", check=False)
+    assert "there is no stack 'lab'" in done.stderr and done.returncode == 2
+    program = tmp_path / "none.py"
+    program.write_text("from netdsl import *\n\n@stack\ndef none():\n    pass\n")
+    assert sandbox.netdsl("verify", str(program)).stdout == "none\nno checks are declared\n"
+    assert outcome(sandbox, str(program)) == {}
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    {
+        "Netns.get('here')": "netns here cannot be entered: Operation not permitted",
+        "None": "to send ICMP echoes",
+    }.items(),
+)
+def test_without_the_right(sandbox: Sandbox, tmp_path: Path, where: str, message: str) -> None:
+    """Who may not enter a netns, or may not send echoes, is told so in one error, whatever the number of checks."""
+    sandbox.run(["ip", "netns", "add", "here"])
+    program = tmp_path / "mine.py"
+    text = f"from netdsl import *\n\n@stack\ndef mine():\n    at = {where}\n" + '    Reachable(at, "127.0.0.1")\n' * 9
+    program.write_text(text)
+    words = [sys.executable, "-m", "netdsl", "verify", str(program)]
+    done = sandbox.run(["setpriv", "--inh-caps=-all", "--bounding-set=-all", *words], check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("error: ") == 1 and message in done.stderr
+    assert "Run as root" in done.stderr
+
+
+HERE = [VXLAN, HOSTGW, OVERLAY, RING, TWO_SITES, *(str(STACKS / f"{name}.py") for name in ("macvlan", "ecmp"))]
+NAT = str(STACKS / "nat_gateway.py")
+ELSEWHERE = [IPIP, *(str(STACKS / f"{name}.py") for name in ("vlan_bridge", "vrf_leak", "bond", "slow_link"))]
+
+
+@pytest.mark.parametrize(
+    "stack",
+    [*HERE, NAT, *(pytest.param(s, marks=pytest.mark.fullkernel) for s in ELSEWHERE)],
+    ids=lambda s: Path(s).stem,
+)
 def test_the_shipped_labs(sandbox: Sandbox, stack: str) -> None:
-    """The two-node labs verify themselves, and a second `up --verify`, which changes nothing, does too."""
-    for _ in range(2):
-        done = sandbox.netdsl("up", stack, "--yes", "--verify")
-        assert "failed" not in done.stdout
-        assert "checks passed" in done.stdout
+    """Every lab verifies itself."""
+    done = sandbox.netdsl("up", stack, "--yes", "--verify")
+    assert "  ok  " in done.stdout and "failed" not in done.stdout
+    assert "checks passed" in done.stdout
 
 
 WRONG = {
@@ -137,16 +263,23 @@ WRONG = {
     'Reachable("n", "10.0.0.1")': "source must be a Netns",
     'Reachable(n, Bridge("br0", netns=n))': "must be an address: Bridge 'br0' has none of its own",
     "Reachable(n)": "to is required: the address to reach",
+    'Reachable(n, "fe80::1")': "fe80::1 is link-local",
+    'Reachable(n, "0.0.0.0")': "0.0.0.0 stands for no host",
+    'Reachable(n, "224.0.0.1")': "224.0.0.1 is a multicast group",
+    'Reachable(n, "10.0.0.1", within=True)': "within must be a number of seconds, not True",
+    'Reachable(n, "10.0.0.1", name="\\x1b[31m")': "must be a string without control characters",
 }
 
 
-@pytest.mark.parametrize(("line", "message"), WRONG.items(), ids=list(WRONG))
-def test_mistakes(sandbox: Sandbox, tmp_path: Path, line: str, message: str) -> None:
-    """A mistake in a check is one error at its line, and nothing is touched."""
+def test_mistakes(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A mistake in a check is one error at its line, all are told together, and nothing is touched."""
     program = tmp_path / "bad.py"
-    program.write_text(f'from netdsl import *\n\n@stack\ndef bad():\n    n = Netns("n")\n    {line}\n')
+    lines = "\n".join(f"    {line}" for line in WRONG)
+    program.write_text(f'from netdsl import *\n\n@stack\ndef bad():\n    n = Netns("n")\n{lines}\n')
     done = sandbox.netdsl("up", str(program), "--yes", check=False)
     assert done.returncode == 1
-    assert done.stderr.count("error: ") == 1
-    assert "bad.py:6: " in done.stderr and message in done.stderr
+    errors = done.stderr.split("error: ")[1:]
+    assert len(errors) == len(WRONG)
+    for number, (error, message) in enumerate(zip(errors, WRONG.values(), strict=True), 6):
+        assert f"bad.py:{number}: " in error and message in error
     assert sandbox.netns_names() == []

@@ -31,8 +31,9 @@ class Deployment:
         self.as_json = as_json
         self.details = details
         self.stopped = False
-        self.recorded: Callable[[], None] = lambda: None
-        """Called when it is recorded what was done, before anything is printed: a terminal may have stopped reading."""
+        self.recorded: Callable[[bool], None] = lambda clean: None
+        """Called when it is recorded what was done, and told whether that is all of it. It is before anything is printed: a
+        terminal may have stopped reading."""
 
     def params(self) -> dict[str, Any]:
         """The parameters in force."""
@@ -86,10 +87,11 @@ class Deployment:
                 session.machine, preview, intend=session.store.intend, progress=advance, stopped=stopped
             )
             self.stopped = stopped()
-        problems = []
+        problems, clean = [], False
         session.machine.sweep(c.item.name for c in changes if c.item.key[0] == "netns" and c.action is Action.FORGET)
         try:
             problems = deploy.read_back(session.machine, plan.changes, outcome)
+            clean = outcome.clean and not problems
         finally:
             session.store.finish(
                 changes,
@@ -98,8 +100,8 @@ class Deployment:
                 status=outcome.status if not problems else "partly",
                 summary=outcome.counts(plan),
             )
-            self.recorded()
-        self.report(plan, outcome, outputs, clean=outcome.clean and not problems)
+            self.recorded(clean)
+        self.report(plan, outcome, outputs, clean=clean)
         if outcome.undone:
             raise Interrupted(
                 f"interrupted: {len(outcome.undone)} changes were not made; what was done is recorded",

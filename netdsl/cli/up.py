@@ -16,13 +16,14 @@ from netdsl.cli.undo import Before, roll_back
 from netdsl.engine.apply import Outcome
 from netdsl.engine.deploy import summary
 from netdsl.engine.select import Selection
-from netdsl.errors import GuardError, Interrupted, NetdslError, Problem, RolledBack, UsageError
+from netdsl.errors import Interrupted, NetdslError, Problem, RollbackError, RolledBack, UsageError, VerifyError
 from netdsl.state.confirm import require_none
 from netdsl.state.lock import locked
 
 if TYPE_CHECKING:
     from netdsl.cli.guardian import Guard
     from netdsl.cli.probes import Target
+    from netdsl.lang.check import Check
 
 
 @click.command("up")
@@ -46,8 +47,9 @@ if TYPE_CHECKING:
     "probes",
     multiple=True,
     metavar="TARGET",
-    help="With --confirm-within: confirm as soon as this answers again, which has to answer before: an address, "
-    "HOST:PORT, NETNS@..., or the word `checks` for the stack's own.",
+    help="With --confirm-within: the run confirms itself as soon as all probes pass, which must have passed before it, "
+    "and is undone if they do not in time. An address or host (ICMP echo), HOST:PORT (TCP), either after NETNS@, "
+    "or the word `checks` for those of the stack's own that pass before. Can be given several times.",
 )
 @click.option("--details", is_flag=True, help="Print every change, however many.")
 @click.option("--verify", "verified", is_flag=True, help="Try out the stack's checks afterwards.")
@@ -111,7 +113,7 @@ def command(
             before = Before.now(session)
             preview = run.confirm(preview, session.preview)
             within = confirm_within if preview.plan.writes else None
-            with guarded(run, before.number, within, targets) as guard:
+            with guarded(run, before.number, within, targets, verified) as guard:
                 try:
                     run.carry_out(preview, outputs)
                     if verified:
@@ -137,20 +139,23 @@ def command(
 
 @contextmanager
 def guarded(
-    run: Deployment, number: int, within: float | None, targets: Mapping[str, Target | None]
+    run: Deployment, number: int, within: float | None, targets: Mapping[str, Target | None], verified: bool
 ) -> Iterator[Guard | None]:
-    """Start a guardian that goes back to a run unless this one is confirmed in time; None: do without."""
+    """Start a guardian that goes back to a run unless this one is confirmed in time; None: do without.
+
+    With `verified`, what is done within has a part still when all is recorded.
+    """
     if within is None:
         yield None
         return
     from netdsl.cli.guardian import Guard
-    from netdsl.cli.probes import chosen
 
     session = run.session
-    guard = Guard(session.folder, session.name, number, within, chosen(session, targets) if targets else ())
-    run.recorded = lambda: guard.say("applied")
+    guard = Guard(session.folder, session.name, number, within, _probes(session, targets))
+    run.recorded = lambda clean: guard.say("applied whole" if clean and not verified else "applied")
     try:
         yield guard
+        guard.say("applied whole")
     except RolledBack:
         guard.say("abandoned")
         raise
@@ -179,22 +184,40 @@ def _targets(probes: Sequence[str]) -> Mapping[str, Target | None]:
     return wanted(probes)
 
 
+def _probes(session: Session, targets: Mapping[str, Target | None]) -> Sequence[Check]:
+    """What is to pass after the run; says which of the stack's checks are left out."""
+    if not targets:
+        return ()
+    from netdsl.cli.probes import chosen
+
+    passing, failing = chosen(session, targets)
+    for result in failing:
+        why = render.escaped(f"{result.check.title}: {result.detail}")
+        click.echo(f"note: not asked for after the run, since it fails before: {why}", err=True)
+    return passing
+
+
 def _await(guard: Guard, name: str, as_json: bool) -> None:
-    """Say how the run can be confirmed; with probes wait for what comes of them. Raises GuardError if it was undone."""
+    """Say how the run can be confirmed; with probes wait for what comes of them. Raises VerifyError if it is undone."""
     if not guard.probes:
         if not as_json:
             click.echo(deadline(name, guard.within))
         return
-    verdict = guard.verdict()
-    if verdict != "confirmed":
-        how = "the run was undone" if verdict == "undone" else "what came of undoing the run is not known"
-        raise GuardError(
-            f"not all probes passed within {guard.within:g} s: {how}", fix=f"`netdsl history {name}` shows it."
-        )
-    if as_json:
-        render.print_json({"event": "confirmed"}, lines=True)
-    else:
-        click.echo("confirmed: all probes pass")
+    verdict, reasons = guard.verdict()
+    by = {"passed": "probes", "confirmed": "hand"}.get(verdict)
+    if as_json and verdict:
+        event = {"event": "confirmed", "by": by} if by else {"event": verdict, "reasons": reasons}
+        render.print_json(event, lines=True)
+    late = f"not all probes passed within {guard.within:g} s"
+    history = f"`netdsl history {name}` shows it."
+    if verdict == "undone":
+        failing = [Problem(f"probe failed: {reason}") for reason in reasons]
+        raise VerifyError([Problem(f"{late}: the run was undone", fix=history), *failing])
+    if by is None:
+        what = f"{late}, and the run could not be undone" if reasons else "the guardian of the run was killed"
+        raise RollbackError([Problem(what, fix=history), *map(Problem, reasons)])
+    if not as_json:
+        click.echo("confirmed: all probes pass" if by == "probes" else "confirmed by hand")
 
 
 def _verify(session: Session, as_json: bool) -> None:

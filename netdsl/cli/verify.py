@@ -63,13 +63,8 @@ def demand(results: Sequence[Result]) -> None:
     """Raise VerifyError with one problem for each check that failed."""
     failed = [result for result in results if not result.ok]
     if failed:
-        missing = "`netdsl up` makes what the stack declares."
         raise VerifyError(
-            Problem(
-                f"check failed: {result.check.title}: {result.detail}",
-                result.check.where,
-                missing if result.reached is None else "",
-            )
+            Problem(f"check failed: {result.check.title}: {result.detail}", result.check.where, result.fix)
             for result in failed
         )
 

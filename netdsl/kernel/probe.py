@@ -95,27 +95,40 @@ _V6 = _Family(
 def run(checks: Sequence[Check]) -> list[Result]:
     """Try all of them, and say what came of each, in the same order. Raises KernelError where the right is missing."""
     known = namespaces.names() | {""}
-    results = [Result(check, None, f"there is no netns {check.netns}") for check in checks]
+    up = "`netdsl up` makes what the stack declares."
+    results = [Result(check, None, f"there is no netns {check.netns}", fix=up) for check in checks]
     # A thread that has entered a namespace cannot come back to netdsl's own, so checks from there go first.
     todo = deque(sorted((i for i, c in enumerate(checks) if c.netns in known), key=lambda i: checks[i].netns != ""))
     first = int.from_bytes(os.urandom(2))
 
     def work() -> None:
-        try:
-            while True:
+        while todo:
+            try:
                 index = todo.popleft()
-                check = checks[index]
-                if check.netns:
-                    namespaces.enter(check.netns)
-                results[index] = _echo(check, first + index & 0xFFFF) if check.port is None else _connect(check)
-        except IndexError:
-            pass
-        except BaseException:
-            todo.clear()
-            raise
+            except IndexError:  # another thread has taken the last one
+                return
+            try:
+                results[index] = _try(checks[index], first + index & 0xFFFF)
+            except BaseException:
+                todo.clear()
+                raise
 
     namespaces.in_threads([work] * min(len(todo), MOST))
     return results
+
+
+def _try(check: Check, identifier: int) -> Result:
+    """Try one in this thread. Raises KernelError where the right is missing: it is missing for the others too."""
+    try:
+        if check.netns:
+            namespaces.enter(check.netns)
+        return _echo(check, identifier) if check.port is None else _connect(check)
+    except KernelError as error:
+        if error.errno in (errno.EPERM, errno.EACCES):
+            raise
+        return Result(check, None, error.problems[0].what)
+    except OSError as error:  # no IPv6 in this kernel, no descriptor left
+        return Result(check, None, f"it cannot be tried: {error.strerror}")
 
 
 def resolve(host: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
 from typing import Any, ClassVar, Self, TypeAlias, overload
 
@@ -102,6 +103,11 @@ class Check:
         made.within = min(self.within, most)
         return made
 
+    def as_data(self) -> dict[str, Any]:
+        """For another process, which makes a check of it by `from_data`."""
+        words = ("word", "netns", "to", "port", "size", "within")
+        return {**{word: getattr(self, word) for word in words}, "name": self.title}
+
     def _called(self, to: Any) -> str:
         """How messages about mistakes name it."""
         name = self.name or self.to or (to.name if isinstance(to, Resource) else to)
@@ -117,7 +123,7 @@ class Check:
         elif source is not None:
             found.append((f"source must be a Netns, not {source!r}", "Netns.get(...) refers to one that exists."))
         try:
-            self.to = _address(to)
+            self.to = address_of(to)
         except ValueError as error:
             found.append((f"to {error}", ""))
         if self.port is not None:
@@ -182,6 +188,12 @@ CHECKS: dict[str, type[Check]] = {kind.word: kind for kind in (Reachable, Unreac
 """By their words."""
 
 
+def from_data(found: Mapping[str, Any]) -> Check:
+    """The check of which `as_data` came."""
+    given = dict(found)
+    return CHECKS[given.pop("word")].plain(given.pop("netns"), given.pop("to"), **given)
+
+
 @attrs.frozen
 class Result:
     """What came of a check.
@@ -189,12 +201,14 @@ class Result:
     reached  None where it could not be tried
     detail   how it went, in words
     ms       milliseconds until the answer came, or for which it was tried
+    fix      what to do about it, or ""
     """
 
     check: Check
     reached: bool | None
     detail: str
     ms: float = 0.0
+    fix: str = ""
 
     @property
     def ok(self) -> bool:
@@ -202,8 +216,8 @@ class Result:
         return self.reached is self.check.reaches
 
 
-def _address(to: Any) -> str:
-    """The address of one host in normal form; "" of a link whose own mistakes are told already."""
+def address_of(to: Any) -> str:
+    """The address of one host in normal form; "" of a link whose own mistakes are told already. Raises ValueError."""
     if getattr(to, "is_link", False):
         if to.broken:
             return ""
