@@ -8,7 +8,7 @@ addresses and ports, so that the packets of one flow stay in order.
     client -+           +- server
             +-- right --+
 
-    netdsl up stacks/ecmp.py
+    netdsl up stacks/ecmp.py --verify
     netdsl exec client -- ping 10.2.0.1
     netdsl up ecmp --yes -p share=3     # three flows by left for each one by right
 """
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple, TypedDict
 
-from netdsl import Bridge, Hop, Netns, Nexthop, NexthopGroup, Route, Sysctl, Veth, VethEnd, stack
+from netdsl import Bridge, Hop, Netns, Nexthop, NexthopGroup, Reachable, Route, Sysctl, Veth, VethEnd, stack
 
 ROUTERS = ("left", "right")
 
@@ -52,6 +52,7 @@ def ecmp(via: Literal["paths", "nexthops"] = "nexthops", share: int = 1) -> Ecmp
             ways = by_paths(here, inet, share) if via == "paths" else by_nexthops(here, inet, share)
             dst, src = network(there.number, inet), address(here.number, inet)
             Route(f"{there.netns.name} {inet}", netns=here.netns, dst=dst, src=src, **ways)
+            Reachable(here.netns, address(there.number, inet))
     return {"client": address(1, "inet"), "server": address(2, "inet"), "server6": address(2, "inet6")}
 
 

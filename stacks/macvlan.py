@@ -7,7 +7,7 @@ eth0. They reach each other and the machine outside; the host itself is the one 
                       | host's eth0 --- outside's eth0
     c2 --- macvlan ---+
 
-    netdsl up stacks/macvlan.py
+    netdsl up stacks/macvlan.py --verify
     netdsl exec c1 -- ping 192.0.2.12
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from netdsl import Macvlan, Netns, Veth, VethEnd, stack
+from netdsl import Macvlan, Netns, Reachable, Unreachable, Veth, VethEnd, stack
 
 
 class Segment(TypedDict):
@@ -38,6 +38,12 @@ def macvlan(containers: int = 2, mode: str = "bridge") -> Segment:
     far = VethEnd("eth0", netns=outside, addresses=["192.0.2.1/24"])
     wire = Veth("eth0", netns=host, addresses=["192.0.2.2/24"], peer=far)
     addresses = [f"192.0.2.{11 + i}" for i in range(containers)]
+    each_other = Reachable if mode == "bridge" else Unreachable
     for i, address in enumerate(addresses):
-        Macvlan("eth0", netns=Netns(f"c{i + 1}"), dev=wire, mode=mode, addresses=[f"{address}/24"])
+        container = Netns(f"c{i + 1}")
+        Macvlan("eth0", netns=container, dev=wire, mode=mode, addresses=[f"{address}/24"])
+        Reachable(container, far)
+        Unreachable(container, wire, name=f"c{i + 1} does not reach the host")
+        if i:
+            each_other(container, addresses[0])
     return {"containers": addresses, "outside": "192.0.2.1"}

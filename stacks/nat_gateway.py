@@ -3,14 +3,14 @@
     client - - - gateway - - - world
     10.0.0.0/24         203.0.113.0/24
 
-netdsl up stacks/nat_gateway.py
+netdsl up stacks/nat_gateway.py --verify
 netdsl exec client -- ping 203.0.113.9       # the world sees 203.0.113.1
 netdsl exec world -- nc 203.0.113.1 8080     # leads to port 80 of the client
 """
 
 from __future__ import annotations
 
-from netdsl import Dnat, Masquerade, Netns, Route, Veth, VethEnd, stack
+from netdsl import Dnat, Masquerade, Netns, Reachable, Route, Unreachable, Veth, VethEnd, stack
 
 
 @stack
@@ -31,4 +31,6 @@ def nat_gateway(port: int = 8080) -> dict[str, str]:
 
     Masquerade("office", netns=gateway, dev=outside, src="10.0.0.0/24", except_dst="10.0.0.0/8")
     Dnat("web", netns=gateway, dev=outside, proto="tcp", port=port, to="10.0.0.2", to_port=80)
+    Reachable(client, "203.0.113.9")
+    Unreachable(world, "10.0.0.2", name="the office is hidden from the world")
     return {"world": "203.0.113.9", "web": f"203.0.113.1:{port}"}

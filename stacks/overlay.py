@@ -3,7 +3,7 @@
 Node i is the netns n{i}, its container c{i}. With several segments the nodes are dealt out to them, and a router joins
 them: host-gw cannot do that, and with direct_routing the tunnel is taken only where a packet has to cross the router.
 
-    netdsl up stacks/overlay.py -p backend=vxlan -p nodes=4
+    netdsl up stacks/overlay.py -p backend=vxlan -p nodes=4 --verify
     netdsl exec c0 -- ping 10.244.3.2
     netdsl up stacks/overlay.py -p backend=host-gw
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from netdsl import Bridge, Link, Netns, Overlay, OverlayNode, Route, Veth, VethEnd, stack
+from netdsl import Bridge, Link, Netns, Overlay, OverlayNode, Reachable, Route, Veth, VethEnd, stack
 
 NODES_MOST = 200
 
@@ -45,7 +45,7 @@ def overlay(
     if not 1 <= nodes <= NODES_MOST or not 1 <= segments <= nodes:
         raise ValueError(f"nodes must be between 1 and {NODES_MOST}, and segments between 1 and nodes")
     bridges = underlay(segments, ipv6)
-    members = [node(i, bridges[i % segments], i % segments, segments > 1, ipv6) for i in range(nodes)]
+    members = [node(i, bridges[i % segments], i % segments, segments > 1, ipv6, nodes) for i in range(nodes)]
     Overlay("pods", nodes=members, backend=backend, direct_routing=direct_routing, per_peer=per_peer)
     return {"first": container_address(0, ipv6), "last": container_address(nodes - 1, ipv6)}
 
@@ -62,8 +62,8 @@ def underlay(segments: int, ipv6: bool) -> list[Bridge]:
     return bridges
 
 
-def node(i: int, bridge: Bridge, segment: int, routed: bool, ipv6: bool) -> OverlayNode:
-    """Node i, plugged into a segment, with its container."""
+def node(i: int, bridge: Bridge, segment: int, routed: bool, ipv6: bool, nodes: int) -> OverlayNode:
+    """Node i of so many, plugged into a segment, with its container, which is to reach that of the next node."""
     container = Netns(f"c{i}")
     with Netns(f"n{i}", forwarding=True):
         plug = VethEnd(f"n{i}", netns=bridge.netns, master=bridge)
@@ -77,6 +77,8 @@ def node(i: int, bridge: Bridge, segment: int, routed: bool, ipv6: bool) -> Over
             via = node_address(segment, 254, ipv6).partition("/")[0]
             Route("default", dst="::/0" if ipv6 else "default", via=via, dev=eth0)
     Route("default", dst="::/0" if ipv6 else "default", via=gateway, dev=inside)
+    if nodes > 1:
+        Reachable(container, container_address((i + 1) % nodes, ipv6))
     return OverlayNode(eth0, f"fd00:244:{i:x}::/64" if ipv6 else f"10.244.{i}.0/24")
 
 

@@ -3,7 +3,7 @@
 Node i is the netns n{i}, its container c{i}. The segment is a bridge in a netns of its own, or several bridges when
 there are more nodes than one has ports for. Adding or removing the last node touches only its neighbours in the ring.
 
-    netdsl up stacks/ring.py -p nodes=100
+    netdsl up stacks/ring.py -p nodes=100 --verify
     netdsl exec c0 -- ping 172.16.2.2
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypedDict
 
-from netdsl import Bridge, Netns, Route, Veth, VethEnd, Vxlan, VxlanPeer, stack
+from netdsl import Bridge, Netns, Reachable, Route, Veth, VethEnd, Vxlan, VxlanPeer, stack
 
 PORTS = 1000
 """Nodes that fit on one bridge: the kernel takes 1,023 ports, and the first has those to the other bridges too."""
@@ -21,10 +21,17 @@ NODES_MOST = 4096
 
 
 class Node(NamedTuple):
-    """What others need to know of a node: its end of the tunnels, its container network, its container's address."""
+    """What others need to know of a node.
+
+    vtep       its end of the tunnels
+    subnet     its container network
+    netns      its container's network namespace
+    container  its container's address
+    """
 
     vtep: Vxlan
     subnet: str
+    netns: Netns
     container: str
 
 
@@ -55,6 +62,8 @@ def ring(nodes: int = 5, vni: int = 1, port: int = 8472, per_bridge: int = PORTS
         for j in neighbours(i, nodes):
             there = members[j]
             VxlanPeer(f"n{i}-to-n{j}", vtep=here.vtep, peer=there.vtep, subnets=[there.subnet])
+        if nodes > 1:
+            Reachable(here.netns, members[(i + 1) % nodes].container)
     return {"segment": bridges[0], "first": members[0].container, "last": members[-1].container}
 
 
@@ -92,7 +101,7 @@ def container_node(i: int, bridge: Bridge, vni: int, port: int) -> Node:
             addresses=[f"{prefix}.0/32"],
         )
     Route("default", dst="default", via=f"{prefix}.1", dev=inside)
-    return Node(vtep, f"{prefix}.0/24", f"{prefix}.2")
+    return Node(vtep, f"{prefix}.0/24", container, f"{prefix}.2")
 
 
 def neighbours(i: int, nodes: int) -> list[int]:

@@ -3,7 +3,7 @@
 From ns245 to ns246 a packet takes br245, is wrapped in a second IPv4 header by tun245, leaves vm1 by eth0, and is
 unwrapped by tun246 in vm2. It needs a kernel with the module ipip.
 
-    netdsl up stacks/two_node_ipip.py
+    netdsl up stacks/two_node_ipip.py --verify
     netdsl exec ns245 -- ping 172.246.0.2
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network
 from typing import TypedDict
 
-from netdsl import Bridge, Netns, Route, Tunnel, stack
+from netdsl import Bridge, Netns, Reachable, Route, Tunnel, stack
 from two_nodes import two_nodes
 
 
@@ -52,4 +52,5 @@ def two_node_ipip(
         )
         # A point-to-point link never asks who the gateway is; that it lies in a connected network is enough.
         Route(f"to {far.subnet}", dst=far.subnet, via=str(behind[2]), dev=tunnel)
+        Reachable(near.container, far.inside, size=1480)  # the second header takes 20 of the 1500 of eth0
     return {"vm1": vm1.netns, "vm2": vm2.netns, "container1": vm1.container, "container2": vm2.container}

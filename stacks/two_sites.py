@@ -7,16 +7,16 @@ the site's tunnel; to the other site the nodes route their packets plainly, by w
                                | router |
     left-ns246 --- left-vm2 ---+        +--- right-vm2 --- right-ns248
 
-    netdsl up stacks/two_sites.py
+    netdsl up stacks/two_sites.py --verify
     netdsl exec left-ns245 -- ping 172.248.0.2
 """
 
 from __future__ import annotations
 
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv4Network
 from typing import NamedTuple, TypedDict
 
-from netdsl import Bridge, Netns, Route, stack
+from netdsl import Bridge, Netns, Reachable, Route, stack
 from two_node_vxlan import Overlay, two_node_vxlan
 
 
@@ -67,3 +67,6 @@ def join(router: Netns, site: Overlay, here: Plan, there: Plan) -> None:
         Route(f"to {subnet}", netns=router, dst=subnet, via=str(IPv4Interface(address).ip))
         for remote in there.subnets:
             Route(f"to {remote}", netns=vm, dst=remote, via=gateway)
+    for container in (site["container1"], site["container2"]):
+        for remote in there.subnets:
+            Reachable(container, str(IPv4Network(remote)[2]), size=1500)

@@ -6,7 +6,7 @@ A container's port is an access port: what comes in belongs to its VLAN. The tru
 each reaches its third container behind the other switch. All addresses are in one network: nothing but the VLANs
 keeps the containers apart.
 
-    netdsl up stacks/vlan_bridge.py
+    netdsl up stacks/vlan_bridge.py --verify
     netdsl exec v10-1 -- ping 10.0.0.13
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import IPv4Network
 
-from netdsl import Bridge, Netns, Veth, VethEnd, stack
+from netdsl import Bridge, Netns, Reachable, Unreachable, Veth, VethEnd, stack
 
 
 @stack
@@ -28,13 +28,19 @@ def vlan_bridge(vlans: Sequence[int] = (10, 20), network: str = "10.0.0.0/24") -
     first, second = switch("switch1"), switch("switch2")
     far = VethEnd("trunk", netns=second.netns, master=second, vlans=vlans)
     Veth("trunk", netns=first.netns, master=first, vlans=vlans, peer=far)
-    addresses = {}
+    addresses, hosts = {}, {}
     for i, vlan in enumerate(vlans, 1):
         for n, bridge in enumerate((first, first, second), 1):
             host, whole = f"v{vlan}-{n}", IPv4Network(network)
             addresses[host] = str(whole[10 * i + n])
-            eth0 = VethEnd("eth0", netns=Netns(host), addresses=[f"{addresses[host]}/{whole.prefixlen}"])
+            hosts[host] = Netns(host)
+            eth0 = VethEnd("eth0", netns=hosts[host], addresses=[f"{addresses[host]}/{whole.prefixlen}"])
             Veth(host, netns=bridge.netns, master=bridge, pvid=vlan, peer=eth0)
+    for i, vlan in enumerate(vlans):
+        for n in (2, 3):
+            Reachable(hosts[f"v{vlan}-1"], addresses[f"v{vlan}-{n}"])
+            if i:
+                Unreachable(hosts[f"v{vlan}-1"], addresses[f"v{vlans[i - 1]}-{n}"])
     return addresses
 
 

@@ -8,7 +8,7 @@ table leads back to red's office. Nothing else goes from one to the other.
                                                      | router
     blue: site 192.168.1.0/24, service 10.9.0.0/24 --+
 
-    netdsl up stacks/vrf_leak.py
+    netdsl up stacks/vrf_leak.py --verify
     netdsl exec red-office -- ping 10.9.0.2
 """
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from netdsl import Netns, Route, Veth, VethEnd, Vrf, stack
+from netdsl import Netns, Reachable, Route, Unreachable, Veth, VethEnd, Vrf, stack
 
 LAST = 4278198272
 """The metric of the route that ends a VRF's table: without it, what the table does not know is looked up in main."""
@@ -41,10 +41,14 @@ def vrf_leak(leak: bool = True, tables: tuple[int, int] = (10, 20)) -> Domains:
     """
     router = Netns("router", forwarding=True)
     red, blue = (vrf(router, name, table) for name, table in zip(("red", "blue"), tables, strict=True))
-    customer(red, "site", SITE)
-    customer(red, "office", OFFICE)
+    site = customer(red, "site", SITE)
+    office = customer(red, "office", OFFICE)
     customer(blue, "site", SITE)
-    customer(blue, "service", SERVICE)
+    service = customer(blue, "service", SERVICE)
+    (Reachable if leak else Unreachable)(office, f"{SERVICE}.2")
+    Reachable(office, f"{SITE}.2")
+    Reachable(service, f"{SITE}.2")
+    Unreachable(site, f"{SERVICE}.2")
     if leak:
         Route("leak", netns=router, dst=f"{SERVICE}.0/24", dev=blue, table=red.table)
         Route("leak back", netns=router, dst=f"{OFFICE}.0/24", dev=red, table=blue.table)
@@ -58,8 +62,10 @@ def vrf(router: Netns, name: str, table: int) -> Vrf:
     return made
 
 
-def customer(domain: Vrf, name: str, prefix: str) -> None:
+def customer(domain: Vrf, name: str, prefix: str) -> Netns:
     """A netns with one network, plugged into the router within a VRF."""
-    inside = VethEnd("eth0", netns=Netns(f"{domain.name}-{name}"), addresses=[f"{prefix}.2/24"])
+    made = Netns(f"{domain.name}-{name}")
+    inside = VethEnd("eth0", netns=made, addresses=[f"{prefix}.2/24"])
     Veth(f"{domain.name}-{name}", netns=domain.netns, master=domain, addresses=[f"{prefix}.1/24"], peer=inside)
     Route("default", dst="default", via=f"{prefix}.1", dev=inside)
+    return made
