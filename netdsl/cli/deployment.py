@@ -32,7 +32,7 @@ class Deployment:
         self.details = details
         self.stopped = False
         self.recorded: Callable[[bool], None] = lambda clean: None
-        """Called when it is recorded what was done, and told whether that is all of it. It is before anything is printed: a
+        """Called when it is recorded what was done, and told whether that is all; before anything is printed, since a
         terminal may have stopped reading."""
 
     def params(self) -> dict[str, Any]:
