@@ -10,6 +10,7 @@ long the command waited for the kernel and encoded for it.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -21,6 +22,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
 
+gc.disable()  # as netdsl/__main__.py does
 BEGIN = time.perf_counter()
 BEFORE = time.clock_gettime(time.CLOCK_PROCESS_CPUTIME_ID)
 

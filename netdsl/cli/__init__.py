@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from contextlib import suppress
@@ -76,7 +75,6 @@ def netdsl() -> None:
 def main() -> NoReturn:
     """Run a command and exit: 0 done, 1 error, 2 usage or no confirmation, 3 changes pending, 4 partly applied,
     5 locked, 130 interrupted."""
-    gc.disable()  # one short run: collecting a few hundred thousand live objects over and over costs a fifth of it
     try:
         code = netdsl.main(standalone_mode=False)
     except click.exceptions.Exit as error:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from pathlib import Path
 from typing import Any
+
+import click
 
 import netdsl
 from netdsl.cli import trust
@@ -108,6 +111,6 @@ def _internal(filename: str) -> bool:
 
 
 def _interpreters() -> tuple[str, ...]:
-    import sysconfig
-
-    return (_PACKAGE, "<frozen", *(sysconfig.get_path(word) for word in ("stdlib", "platstdlib", "purelib", "platlib")))
+    # Where the standard library is, and what is installed beside netdsl's own dependencies; sysconfig would tell
+    # it too, but takes longer to be imported than all the rest of looking.
+    return _PACKAGE, "<frozen", f"{Path(os.__file__).parent}/", f"{Path(click.__file__).parent.parent}/"

@@ -7,8 +7,8 @@ know it, and that is announced (RTM_DELNSID): the announcement proves that nobod
 
 from __future__ import annotations
 
+import _socket as socket  # see netlink.py
 import os
-import socket
 from collections.abc import Iterable
 from contextlib import suppress
 from time import monotonic

@@ -7,9 +7,9 @@ The normal form is what the kernel would show: integers, booleans, and strings f
 from __future__ import annotations
 
 import re
+from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton  # see kernel/netlink.py
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from struct import Struct
 from typing import Any
 

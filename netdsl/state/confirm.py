@@ -6,7 +6,6 @@ Its mode is 0600, in a directory of mode 0700: who may not read the state may no
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -31,6 +30,8 @@ def ask(folder: Path, stack: str, word: str) -> str:
         fd, path = _address(folder, stack)
     except OSError:
         return ""
+    import socket  # only here and below: most runs have nobody to ask
+
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as talk:
             talk.settimeout(_PATIENCE)
@@ -68,6 +69,8 @@ class Listener:
     """The end of the one who guards."""
 
     def __init__(self, folder: Path, stack: str) -> None:
+        import socket
+
         self._fd, self._path = _address(folder, stack)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         with suppress(FileNotFoundError):
