@@ -46,9 +46,10 @@ UPDATE resources SET born=1 WHERE intent='create';
 
 
 def create(connection: sqlite3.Connection) -> None:
-    """Make the tables in an empty file."""
+    """Make the tables in an empty file, in a transaction that is left open: they are committed with what is first put
+    into them."""
     connection.execute(f"PRAGMA page_size={PAGE}")
-    connection.executescript(f"BEGIN;{TABLES}INSERT INTO meta VALUES ('schema', '{SCHEMA}');COMMIT;")
+    connection.executescript(f"BEGIN IMMEDIATE;{TABLES}INSERT INTO meta VALUES ('schema', '{SCHEMA}');")
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:

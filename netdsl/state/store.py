@@ -61,6 +61,13 @@ class Store:
         """Whether there is a state."""
         return self.path.exists()
 
+    def _blank(self) -> bool:
+        """Whether nothing was committed yet: a run that is killed before its first commit leaves an empty file."""
+        try:
+            return self.path.stat().st_size == 0
+        except FileNotFoundError:
+            return True
+
     def stamp(self) -> bytes:
         """Another one after each change of the state, by whomever: the file's inode and SQLite's change counter."""
         try:
@@ -84,9 +91,9 @@ class Store:
 
     def load(self) -> Recorded:
         """Everything; empty when there is no state yet."""
-        if not self.exists():
-            return Recorded({}, [])
         with self._errors():
+            if self._blank():
+                return Recorded({}, [])
             connection = self._open()
             settled = history.settled(connection)
             found = connection.execute(f"SELECT {rows.COLUMNS}, next, intent, born FROM resources").fetchall()
@@ -99,22 +106,23 @@ class Store:
     def meta(self) -> dict[str, Any]:
         """Only the meta data."""
         with self._errors():
-            return {key: json.loads(value) for key, value in self._open().execute("SELECT key, value FROM meta")}
+            found = [] if self._blank() else self._open().execute("SELECT key, value FROM meta")
+            return {key: json.loads(value) for key, value in found}
 
     def history(self) -> list[Past]:
         """Past runs, oldest first."""
         with self._errors():
-            return history.runs(self._open())
+            return [] if self._blank() else history.runs(self._open())
 
     def serial(self) -> int:
         """The last run that has finished, 0 before the first."""
         with self._errors():
-            return history.settled(self._open()) if self.exists() else 0
+            return 0 if self._blank() else history.settled(self._open())
 
     def snapshot(self, number: int) -> list[Item]:
         """What the stack owned after a run, as something to want again; nothing after run 0."""
         with self._errors():
-            return history.snapshot(self._open(), number)
+            return [] if self._blank() else history.snapshot(self._open(), number)
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
@@ -147,13 +155,18 @@ class Store:
         except OSError as error:
             raise StateError(f"the state {self.path} cannot be used: {error.strerror}") from error
 
+    def _begun(self) -> sqlite3.Connection:
+        """A connection on which a transaction is open."""
+        connection = self._open()
+        if not connection.in_transaction:
+            connection.execute("BEGIN IMMEDIATE")
+        return connection
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """All or nothing, on disk at the end."""
         with self._errors():
-            connection = self._open()
-            if not connection.in_transaction:
-                connection.execute("BEGIN IMMEDIATE")
+            connection = self._begun()
             try:
                 yield connection
                 connection.execute("COMMIT")
@@ -167,8 +180,7 @@ class Store:
     def begin(self, command: str, meta: Mapping[str, Any]) -> None:
         """Begin a run; it is committed with the first of what it is about to do."""
         with self._errors():
-            connection = self._open()
-            connection.execute("BEGIN IMMEDIATE")
+            connection = self._begun()
             self._put_meta(connection, meta)
             killed = connection.execute("SELECT urn, props, next FROM resources WHERE next IS NOT NULL").fetchall()
             both = [(rows.merged(props, following), urn) for urn, props, following in killed]
