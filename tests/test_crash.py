@@ -303,6 +303,22 @@ def test_a_value_of_a_killed_run_is_not_forgotten(
         assert "ifalias" not in sandbox.ip("link", "show", "br")[0], f"killed at {at}"
 
 
+def test_what_a_killed_run_may_have_given_is_nothing_to_go_back_to(
+    sandbox: Sandbox, saboteur: Saboteur, tmp_path: Path
+) -> None:
+    """`rollback` to a run that was refused a change does not give an object what the killed run before was to give."""
+    path = tmp_path / "forgotten.py"
+    path.write_text(FORGOTTEN)
+    up = ["up", str(path), "--yes", "--reset-params", "-purn=1"]
+    saboteur.run(*up)
+    struck(saboteur.run(*up, "-palias=mine", strike="kill", at=4), "kill", 4)
+    refused = saboteur.run(*up, "-palias=other", strike="message:EPERM", at=0)
+    assert refused.code == 4, refused
+    saboteur.run(*up)
+    saboteur.run("rollback", "forgotten", "3", "--yes")
+    assert "ifalias" not in sandbox.ip("link", "show", "br")[0]
+
+
 # Interrupted
 
 

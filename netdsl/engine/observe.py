@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import attrs
@@ -20,7 +21,7 @@ class Target(Protocol):
     def open(self, wanted: Iterable[str]) -> None: ...
     def cookie(self, netns: str) -> int: ...
     def read(self, dump: Dump, scope: Scope) -> None: ...
-    def read_files(self, wanted: list[tuple[str, str]]) -> list[str | None]: ...
+    def read_files(self, wanted: Sequence[tuple[str, str]], meanwhile: Callable[[], None]) -> list[str | None]: ...
     def nsid(self, netns: str, other: str) -> int: ...
 
 
@@ -66,8 +67,7 @@ def observe(
     target.open(names)
     scopes = [Scope(netns, interest.get(netns, {})) for netns in names]
     dumps = list(dict.fromkeys(dump for kind in kinds.values() for dump in kind.dumps))
-    _read_dumps(target, scopes, dumps)
-    _read_files(target, scopes, dumps)
+    _read_files(target, scopes, dumps, partial(_read_dumps, target, scopes, dumps))
     seen = Observation(scopes={scope.netns: scope for scope in scopes})
     for scope in scopes:
         seen.found.update(scope.found)
@@ -101,14 +101,18 @@ def _read_dumps(target: Target, scopes: list[Scope], dumps: list[Dump | Files]) 
             dump.settle(scopes, target.nsid)
 
 
-def _read_files(target: Target, scopes: list[Scope], dumps: list[Dump | Files]) -> None:
-    for files in dumps:
-        if isinstance(files, Files):
-            wanted = [(scope, key, path) for scope in scopes for key, path in files.paths(scope)]
-            contents = target.read_files([(scope.netns, path) for scope, _, path in wanted])
-            for (scope, key, _), content in zip(wanted, contents, strict=True):
-                if content is not None:
-                    files.read(key, content, scope)
+def _read_files(target: Target, scopes: list[Scope], dumps: list[Dump | Files], meanwhile: Callable[[], None]) -> None:
+    wanted = [
+        (files, scope, key, path)
+        for files in dumps
+        if isinstance(files, Files)
+        for scope in scopes
+        for key, path in files.paths(scope)
+    ]
+    contents = target.read_files([(scope.netns, path) for _, scope, _, path in wanted], meanwhile)
+    for (files, scope, key, _), content in zip(wanted, contents, strict=True):
+        if content is not None:
+            files.read(key, content, scope)
 
 
 class LiveObserver:

@@ -163,7 +163,7 @@ def _compare(look: _Look, item: Item, record: Item | None) -> Change:
     """What happens to one wanted item."""
     have = look.seen.found.get(item.key)
     if record is not None:
-        item.extra = {word: value for word, value in record.extra.items() if word != "unsettled"}
+        item.extra = {word: value for word, value in record.extra.items() if word not in ("unsettled", "unsure")}
     moved = record.urn if record is not None and record.urn != item.urn else ""
     change = Change(Action.SAME, item, record, have, moved_from=moved)
     if have is None:

@@ -110,8 +110,11 @@ class Machine:
         else:
             self._socket(scope.netns).dump(dump.request, body, lambda buffer, a, b: read(buffer, a, b, scope))
 
-    def read_files(self, wanted: Sequence[tuple[str, str]]) -> list[str | None]:
-        """Contents of files below /proc/sys, each (netns, path); None where there is no such file."""
+    def read_files(self, wanted: Sequence[tuple[str, str]], meanwhile: Callable[[], None]) -> list[str | None]:
+        """Contents of files below /proc/sys, each (netns, path); None where there is no such file.
+
+        `meanwhile` is called while they are read.
+        """
         contents: list[str | None] = [None] * len(wanted)
         by_netns: dict[str, list[int]] = {}
         for index, (netns, _) in enumerate(wanted):
@@ -123,7 +126,9 @@ class Machine:
                     contents[index] = _read_file(_PROC_SYS + wanted[index][1])
 
         if by_netns:
-            namespaces.visit(sorted(by_netns), work)
+            namespaces.visit(sorted(by_netns), work, meanwhile)
+        else:
+            meanwhile()
         return contents
 
     def nsid(self, netns: str, other: str) -> int:

@@ -135,8 +135,9 @@ def enter(name: str) -> None:
         os.close(fd)
 
 
-def visit(wanted: Iterable[str], work: Callable[[str], None]) -> None:
-    """Call `work(name)` inside each of the named namespaces; "" is the program's own and must come first."""
+def visit(wanted: Iterable[str], work: Callable[[str], None], meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Call `work(name)` inside each of the named namespaces, and `meanwhile` in this one; "" is the program's own and
+    must come first."""
 
     def body() -> None:
         for name in wanted:
@@ -144,7 +145,7 @@ def visit(wanted: Iterable[str], work: Callable[[str], None]) -> None:
                 enter(name)
             work(name)
 
-    in_threads([body])
+    in_threads([body], meanwhile)
 
 
 def prepare() -> None:

@@ -117,10 +117,10 @@ def address_key(netns: str, dev: str, cidr: str) -> Key:
 
 
 def _body(scope: Scope) -> bytes | None:
-    keys = [key for key in scope.interest if key[0] in ("address", "route", "nexthop")]
-    if not keys:
+    keys, nexthops = [*scope.wanted("address"), *scope.wanted("route")], scope.wanted("nexthop")
+    if not keys and not nexthops:
         return None
-    family = AF_UNSPEC if any(key[0] == "nexthop" or is_v6(key[3]) for key in keys) else AF_INET
+    family = AF_UNSPEC if nexthops or any(is_v6(key[3]) for key in keys) else AF_INET
     return _IFADDRMSG.pack(family, 0, 0, 0, 0)
 
 

@@ -166,7 +166,7 @@ def declare_vlans(link: Link, vlans: Any, pvid: Any) -> None:
 
 
 def _body(scope: Scope) -> bytes | None:
-    if not any(key[0] == BridgeVlan.family for key in scope.interest):
+    if not scope.wanted(BridgeVlan.family):
         return None
     header = wire.IFINFO.pack(AF_BRIDGE, 0, 0, 0, 0)
     return header + wire.attr_u32(IFLA_EXT_MASK, RTEXT_FILTER_BRVLAN_COMPRESSED)

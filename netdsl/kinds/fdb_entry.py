@@ -111,8 +111,8 @@ class FdbEntry(Resource):
 
 
 def _body(scope: Scope) -> bytes | None:
-    devices = {key[2] for key in scope.interest if key[0] == "fdb"}
-    here = [ifindex for ifindex, name in scope.links.items() if name in devices]
+    devices = {key[2] for key in scope.wanted("fdb")}
+    here = devices and [ifindex for ifindex, name in scope.links.items() if name in devices]
     if not here:
         return None
     # Of one link only its own entries (rtnl_fdb_dump): each bridge and port has a score that nobody asked for.

@@ -98,7 +98,7 @@ class Neighbor(Resource):
 
 
 def _body(scope: Scope) -> bytes | None:
-    keys = [key for key in scope.interest if key[0] == "neighbor"]
+    keys = scope.wanted("neighbor")
     if not keys:
         return None
     return NDMSG.pack(AF_UNSPEC if any(is_v6(key[3]) for key in keys) else AF_INET, 0, 0, 0, 0)

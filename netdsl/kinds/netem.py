@@ -166,8 +166,7 @@ def _fraction(percent: float | None) -> int:
 
 
 def _body(scope: Scope) -> bytes | None:
-    wanted = any(key[0] == "qdisc" for key in scope.interest)
-    return _TCMSG.pack(0, 0, 0, 0, 0) if wanted else None
+    return _TCMSG.pack(0, 0, 0, 0, 0) if scope.wanted("qdisc") else None
 
 
 def _read(buffer: bytes, start: int, end: int, scope: Scope) -> None:

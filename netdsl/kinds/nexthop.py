@@ -305,7 +305,7 @@ def _key(name: str, netns: str) -> Key:
 
 
 def _body(scope: Scope) -> bytes | None:
-    if not any(key[0] == "nexthop" for key in scope.interest):
+    if not scope.wanted("nexthop"):
         return None
     return _NHMSG.pack(0, 0, 0, 0, 0)
 

@@ -273,7 +273,7 @@ def _understood(raw: Raw) -> dict[str, Any]:
 
 
 def _body(scope: Scope) -> bytes | None:
-    return _GENMSG.pack(0, 0, 0) if any(key[0] == "nft" for key in scope.interest) else None
+    return _GENMSG.pack(0, 0, 0) if scope.wanted("nft") else None
 
 
 def _dump(name: str, request: int, read: Callable[[bytes, int, int, Scope], None]) -> Dump:

@@ -261,7 +261,7 @@ class Route(Resource):
 
 
 def _body(scope: Scope) -> bytes | None:
-    keys = [key for key in scope.interest if key[0] == "route"]
+    keys = scope.wanted("route")
     if not keys:
         return None
     family = AF_UNSPEC if any(is_v6(key[3]) for key in keys) else AF_INET

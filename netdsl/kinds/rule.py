@@ -177,7 +177,7 @@ class Rule(Resource):
 
 
 def _body(scope: Scope) -> bytes | None:
-    wanted = {key[_FAMILY_PLACE] for key in scope.interest if key[0] == "rule"}
+    wanted = {key[_FAMILY_PLACE] for key in scope.wanted("rule")}
     if not wanted:
         return None
     return _HEADER.pack(FAMILIES[wanted.pop()] if len(wanted) == 1 else AF_UNSPEC, 0, 0, 0, 0, 0, 0, 0, 0)

@@ -106,7 +106,7 @@ class Sysctl(Resource):
 
 
 def _paths(scope: Scope) -> list[tuple[Key, str]]:
-    return [(key, key[2]) for key in scope.interest if key[0] == "sysctl"]
+    return [(key, key[2]) for key in scope.wanted("sysctl")]
 
 
 def _read(key: Key, content: str, scope: Scope) -> None:

@@ -129,7 +129,7 @@ def declare_vnis(link: Vxlan, vnis: Any) -> None:
 
 
 def _body(scope: Scope) -> bytes | None:
-    wanted = {("link", scope.netns, key[2]) for key in scope.interest if key[0] == VxlanVni.family}
+    wanted = {("link", scope.netns, key[2]) for key in scope.wanted(VxlanVni.family)}
     # A kernel that has not loaded the module yet does not know the request.
     if not any(key in scope.found and scope.found[key].kind == "vxlan" for key in wanted):
         return None

@@ -30,6 +30,16 @@ class Scope:
     interest: Interest
     links: dict[int, str] = attrs.field(factory=dict)
     found: dict[Key, Have] = attrs.field(factory=dict)
+    _families: dict[str, list[Key]] | None = attrs.field(default=None, init=False)
+
+    def wanted(self, family: str) -> Sequence[Key]:
+        """Identities of a family (Key[0]) that somebody wants to compare."""
+        families = self._families
+        if families is None:
+            families = self._families = {}
+            for key in self.interest:
+                families.setdefault(key[0], []).append(key)
+        return families.get(family, ())
 
 
 @attrs.frozen(eq=False)

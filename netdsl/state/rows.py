@@ -14,6 +14,7 @@ from netdsl.lang.item import DEFAULT_OPTS, Item, Opts
 
 COLUMNS = "urn, kind, name, netns, component, props, extra, after, program, opts"
 """What `row` gives and `item` takes, in this order."""
+_PROPS, _EXTRA = 5, 6
 
 _encode = c_make_encoder(None, json.JSONEncoder().default, encode_basestring_ascii, None, ":", ",", False, False, False)
 
@@ -54,6 +55,14 @@ def merged(props: str, following: str) -> str:
     return dumps({**json.loads(following), **json.loads(props)})
 
 
+def unsure(props: str, following: str, extra: str) -> str:
+    """What is known of such an object, with the properties of which it is not known whether they were ever set."""
+    known = json.loads(extra)
+    return dumps(
+        known | {"unsure": sorted({*known.get("unsure", ()), *(json.loads(following).keys() - json.loads(props))})}
+    )
+
+
 def item(columns: tuple[Any, ...], intent: str | None = None, following: str | None = None) -> Item:
     """The item of some columns; `intent` is what an interrupted run was about to do with it, `following` the properties
     that it was to have then."""
@@ -82,7 +91,11 @@ def item(columns: tuple[Any, ...], intent: str | None = None, following: str | N
 
 
 def wanted_again(columns: tuple[Any, ...]) -> Item:
-    """The item of a former version of a row: what only that time knew of it is gone."""
+    """The item of a former version of a row: what only that time knew of it, or did not know, is gone."""
+    unknown = json.loads(columns[_EXTRA]).get("unsure")
+    if unknown:
+        props = {word: value for word, value in json.loads(columns[_PROPS]).items() if word not in unknown}
+        columns = (*columns[:_PROPS], dumps(props), *columns[_PROPS + 1 :])
     found = item(columns)
     if found.extra.get("adopted"):
         found.opts = attrs.evolve(found.opts, adopt=True)

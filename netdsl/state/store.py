@@ -24,6 +24,9 @@ from netdsl.lang.naming import STACK_NAME
 from netdsl.state import history, rows, schema
 from netdsl.state.history import Past
 
+_EXTRA = "json_patch(?, json_object('unsure', json_extract(extra, '$.unsure')))"
+"""A new `extra` that keeps what is unsure of the properties until they are written anew."""
+
 
 @attrs.define(eq=False)
 class Recorded:
@@ -182,9 +185,11 @@ class Store:
         with self._errors():
             connection = self._begun()
             self._put_meta(connection, meta)
-            killed = connection.execute("SELECT urn, props, next FROM resources WHERE next IS NOT NULL").fetchall()
-            both = [(rows.merged(props, following), urn) for urn, props, following in killed]
-            connection.executemany("UPDATE resources SET props=?, next=NULL WHERE urn=?", both)
+            killed = connection.execute(
+                "SELECT urn, props, next, extra FROM resources WHERE next IS NOT NULL"
+            ).fetchall()
+            both = [(rows.merged(was, next_), rows.unsure(was, next_, extra), urn) for urn, was, next_, extra in killed]
+            connection.executemany("UPDATE resources SET props=?, extra=?, next=NULL WHERE urn=?", both)
             connection.execute("UPDATE resources SET intent=NULL WHERE intent <> 'create'")
             self._run = (
                 connection.execute(
@@ -235,7 +240,7 @@ class Store:
             f"INSERT OR REPLACE INTO resources {columns} VALUES (?,?,?,?,?,?,?,?,?,?,?,'create')", made
         )
         connection.executemany("UPDATE resources SET props=?, next=? WHERE urn=?", renamed)
-        connection.executemany("UPDATE resources SET intent=?, next=?, extra=? WHERE urn=?", altered)
+        connection.executemany(f"UPDATE resources SET intent=?, next=?, extra={_EXTRA} WHERE urn=?", altered)
 
     def finish(
         self,
@@ -273,10 +278,12 @@ class Store:
             ).fetchall()
             history.bury(connection, [urn for (urn,) in ended], self._run)
             connection.execute("DELETE FROM resources WHERE intent='delete'")
-            connection.executemany("UPDATE resources SET extra=?, after=?, program=?, opts=? WHERE urn=?", settled)
+            connection.executemany(
+                f"UPDATE resources SET extra={_EXTRA}, after=?, program=?, opts=? WHERE urn=?", settled
+            )
             connection.execute(
                 "UPDATE resources SET born=CASE WHEN next <> props THEN ? ELSE born END, props=next, next=NULL,"
-                " intent=NULL WHERE next IS NOT NULL",
+                " intent=NULL, extra=json_remove(extra, '$.unsure') WHERE next IS NOT NULL",
                 (self._run,),
             )
             connection.execute("UPDATE resources SET intent=NULL WHERE intent NOT IN ('create', '')")
