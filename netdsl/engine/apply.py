@@ -84,6 +84,8 @@ class Outcome:
 
     def bad(self, change: Change) -> bool:
         """Whether a change was not carried out in full."""
+        if not (self.failed or self.skipped or self.undone):
+            return False
         return id(change) in self.failed or id(change) in self.skipped or id(change) in self.undone
 
     def records(self) -> dict[str, str]:

@@ -195,22 +195,22 @@ def _steps(plan: Plan) -> tuple[list[Step], list[tuple[int, int]], list[tuple[in
             steps.append(Step(change, "finish", place))
     edges: list[tuple[int, int]] = []
     soft: list[tuple[int, int]] = []
+    twin, reset, vanish = Gone.TWIN, Gone.RESET, Gone.VANISH  # looking up an enum's member takes ten times as long
     for item_key, index in made.items():
         item = steps[index].change.item
-        is_link = item.kind.is_link
-        if done[item_key] != index:
-            edges.append((index, done[item_key]))
+        last, is_link = done[item_key], item.kind.is_link
+        if last != index:
+            edges.append((index, last))
         for key, effect, _ in item.needs:
-            if key not in made or effect is Gone.TWIN:
+            other = made.get(key)
+            if other is None or effect is twin:
                 continue
-            if is_link or effect is Gone.RESET:
-                edges.append((made[key], index))
-                if effect is Gone.RESET and done[key] != made[key]:
-                    soft.append((done[item_key], done[key]))
-                elif (
-                    effect is Gone.VANISH and done[item_key] != index
-                ):  # it cannot be up on a lower device that is down
-                    soft.append((done[key], done[item_key]))
+            if is_link or effect is reset:
+                edges.append((other, index))
+                if effect is reset and done[key] != other:
+                    soft.append((last, done[key]))
+                elif effect is vanish and last != index:  # it cannot be up on a lower device that is down
+                    soft.append((done[key], last))
             else:
                 edges.append((done[key], index))
         for urn in item.after:

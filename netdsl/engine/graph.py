@@ -42,9 +42,10 @@ def dependencies(items: Sequence[Item]) -> list[tuple[int, int]]:
     by_key: dict[Key, int] = {item.key: index for index, item in enumerate(items)}
     by_urn: dict[str, int] = {item.urn: index for index, item in enumerate(items)}
     edges = []
+    twin = Gone.TWIN
     for index, item in enumerate(items):
         for key, gone, _ in item.needs:
-            if gone is not Gone.TWIN:
+            if gone is not twin:
                 other = by_key.get(key)
                 if other is not None:
                     edges.append((other, index))

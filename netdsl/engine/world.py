@@ -16,11 +16,12 @@ class Surroundings:
     def __init__(self, items: Sequence[Item], seen: Observation) -> None:
         self._inside: dict[tuple[str, str], list[tuple[Key, Mapping[str, Any]]]] = {}
         self._users: Counter[tuple[Key, str]] = Counter()
+        reset = Gone.RESET
         owned = {item.key[2] for item in items if item.key[0] == "netns"}
         for item in items:
             self._inside.setdefault((item.netns, item.key[0]), []).append((item.key, item.props))
             for key, gone, prop in item.needs:
-                if gone is Gone.RESET:
+                if gone is reset:
                     self._users[(key, prop)] += 1
         for netns, scope in seen.scopes.items():
             if netns not in owned:

@@ -111,10 +111,14 @@ class Route(Resource):
 
     def linked(self) -> Iterator[tuple[str, Resource]]:
         """Its link, those of its paths, and its nexthop."""
-        yield from super().linked()
-        yield from (("paths", hop.dev) for hop in self.__dict__["paths"] or () if hop.dev is not None)
-        if self.__dict__["nexthop"] is not None:
-            yield "nexthop", self.__dict__["nexthop"]
+        mine = self.__dict__
+        if mine["dev"] is not None:
+            yield "dev", mine["dev"]
+        for hop in mine["paths"] or ():
+            if hop.dev is not None:
+                yield "paths", hop.dev
+        if mine["nexthop"] is not None:
+            yield "nexthop", mine["nexthop"]
 
     def props(self) -> dict[str, Any]:
         """With its paths in normal form, and its nexthop's number."""
@@ -130,9 +134,10 @@ class Route(Resource):
         """Its link, or its nexthop; the links of its paths, each of which takes an IPv4 route along as a whole
         (fib_sync_down_dev), and of an IPv6 route only its own path (`falls_with`)."""
         found = super().needs(netns, name, props)
-        gone = Gone.STAY if is_v6(props["dst"]) else Gone.VANISH
-        devs = dict.fromkeys(path["dev"] for path in props.get("paths") or ())
-        found += tuple(Need(("link", netns, dev), gone) for dev in devs)
+        if props.get("paths"):
+            gone = Gone.STAY if is_v6(props["dst"]) else Gone.VANISH
+            devs = dict.fromkeys(path["dev"] for path in props["paths"])
+            found += tuple(Need(("link", netns, dev), gone) for dev in devs)
         return (*found, Need(("nexthop", netns, props["nexthop"]), Gone.VANISH)) if "nexthop" in props else found
 
     @classmethod

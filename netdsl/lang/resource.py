@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import attrs
@@ -129,7 +130,7 @@ class Resource:
         if declaration.adopts:
             mine["opts"] = attrs.evolve(mine["opts"], adopt=True)
         for word, other in self.linked():
-            if other.netns_name != self.netns_name:
+            if other.netns is not mine["netns"] and other.netns_name != self.netns_name:
                 self.fault(
                     f"{self.title}: {word} {other.name!r} is in {_inside(other.netns_name)}, "
                     f"not in {_inside(self.netns_name)}"
@@ -242,9 +243,9 @@ class Resource:
     @classmethod
     def needs(cls, netns: str, name: str, props: Mapping[str, Any]) -> tuple[Need, ...]:
         """The kernel objects that it stands on: its netns and the links that its properties name."""
-        found = [Need(("link", netns, props[word]), gone, word) for word, gone in cls.references if word in props]
+        found = [_on_link(netns, props[word], gone, word) for word, gone in cls.references if word in props]
         if netns:
-            found.append(Need(("netns", "", netns), Gone.VANISH))
+            found.append(_in_netns(netns))
         return tuple(found)
 
     @classmethod
@@ -336,6 +337,19 @@ class Namespace(Resource):
 
     def __exit__(self, *_: object) -> None:
         current().netns_stack.pop()
+
+
+# Most objects of a lab stand on a few links: their needs are the same, and so are found and compared faster.
+
+
+@cache
+def _on_link(netns: str, link: str, gone: Gone, prop: str) -> Need:
+    return Need(("link", netns, link), gone, prop)
+
+
+@cache
+def _in_netns(netns: str) -> Need:
+    return Need(("netns", "", netns), Gone.VANISH)
 
 
 def _inside(netns: str) -> str:
