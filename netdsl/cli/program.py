@@ -6,7 +6,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from pathlib import Path
 from typing import Any
@@ -71,8 +71,6 @@ class _AsWritten(SourceFileLoader):
 def _module(path: Path) -> Any:
     trust.warn([path])
     folder = str(path.parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
     extensions = (ExtensionFileLoader, EXTENSION_SUFFIXES)
     sys.path_importer_cache[folder] = FileFinder(folder, extensions, (_AsWritten, SOURCE_SUFFIXES))
     name = path.stem if path.stem not in sys.modules else f"stack_{path.stem}"
@@ -81,21 +79,25 @@ def _module(path: Path) -> Any:
         raise UsageError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    with users_code(str(path)):
+    with users_code(path):
         spec.loader.exec_module(module)
     look_at_imports()
     return module
 
 
 @contextmanager
-def users_code(path: str = "") -> Iterator[None]:
-    """Turn an exception of the user's program into an error that points at its line, or at the file."""
+def users_code(path: Path) -> Iterator[None]:
+    """While code of this program runs: its directory is the first to be searched for modules, and only then, since what
+    netdsl imports later is never meant to come from there; and an exception becomes an error that points at the user's
+    line, or at the file."""
+    folder = str(path.parent)
+    sys.path.insert(0, folder)
     try:
         yield
     except (NetdslError, KeyboardInterrupt):
         raise
     except SyntaxError as error:
-        where = f"{error.filename}:{error.lineno}" if error.filename else path
+        where = f"{error.filename}:{error.lineno}" if error.filename else str(path)
         raise StackError([Problem(f"the file does not parse: {error.msg}", where)]) from error
     except BaseException as error:
         import traceback
@@ -104,6 +106,9 @@ def users_code(path: str = "") -> Iterator[None]:
         where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
         words = str(error) or "no message"
         raise StackError([Problem(f"the program failed: {type(error).__name__}: {words}", where)]) from error
+    finally:
+        with suppress(ValueError):  # the program itself may have taken it out
+            sys.path.remove(folder)
 
 
 def _internal(filename: str) -> bool:

@@ -67,7 +67,7 @@ class Session:
         host = self.recorded.meta.get("host") or self.machine.host_id()
         observer = LiveObserver(self.machine, LINKS, Link.properties, self.outputs_of)
         adopted = {item.urn for item in self.recorded.items if item.extra.get("adopted")}
-        with program.users_code():
+        with program.users_code(Path(self.stack.function.__code__.co_filename)):
             self.declared = declare(
                 self.stack, self.name, self.values, host=host, observer=observer, adopts=self.adopts, adopted=adopted
             )

@@ -68,7 +68,7 @@ class Store:
         """Whether nothing was committed yet: a run that is killed before its first commit leaves an empty file."""
         try:
             return self.path.stat().st_size == 0
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # the second is told by the lock, before anything is written
             return True
 
     def stamp(self) -> bytes:
