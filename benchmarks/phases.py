@@ -89,6 +89,7 @@ def watch(clock: Clock) -> None:
     """Book what the command's parts do."""
     from netdsl.cli.session import Session
     from netdsl.engine import apply, deploy
+    from netdsl.engine.read_back import ReadBack
     from netdsl.kernel.machine import Machine
     from netdsl.kernel.netlink import Netlink
     from netdsl.state.store import Store
@@ -101,7 +102,8 @@ def watch(clock: Clock) -> None:
     clock.phase(apply, "creations", "compile")
     clock.phase(apply, "deletions", "compile")
     clock.phase(deploy, "apply", "send")
-    clock.phase(deploy, "read_back", "read back")
+    clock.phase(ReadBack, "look_at", "read back")
+    clock.phase(ReadBack, "problems", "read back")
     for name in ("begin", "intend", "finish", "load"):
         clock.phase(Store, name, "record")
     clock.count(Netlink, "submit", lambda _, messages: {"messages": len(messages)})

@@ -205,8 +205,9 @@ class Libc:
 def undermine(strikes: Strikes) -> None:
     """Wrap what writes to the state and to the kernel."""
     from netdsl.errors import KernelError, StateError
-    from netdsl.kernel import call, machine, namespaces
+    from netdsl.kernel import call, namespaces
     from netdsl.kernel.netlink import Netlink
+    from netdsl.kernel.sysctls import Sysctls
     from netdsl.lang.ops import Failure
     from netdsl.state.store import Store
 
@@ -227,7 +228,7 @@ def undermine(strikes: Strikes) -> None:
 
     for name in ("begin", "intend", "finish", "put_meta", "remove"):
         around(Store, name, "state", lambda number, words: StateError(f"the state cannot be used: {words}"))
-    around(machine, "_write_file", "file", OSError)
+    around(Sysctls, "write", "file", OSError)
     around(call, "_transact", "call", OSError)
     around(call, "_make_tun", "call", OSError)
     namespaces._libc = Libc(namespaces._libc, strikes)  # type: ignore[assignment]

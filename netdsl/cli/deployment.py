@@ -13,8 +13,8 @@ from netdsl.cli.interrupt import gently
 from netdsl.cli.progress import progress
 from netdsl.cli.session import Session
 from netdsl.engine import deploy
-from netdsl.engine.apply import Outcome
 from netdsl.engine.change import Action, Plan
+from netdsl.engine.outcome import Outcome
 from netdsl.errors import ApplyError, Interrupted, ReadBackError, UsageError, joined
 
 MANY = 200
@@ -83,14 +83,14 @@ class Deployment:
         session.store.begin(self.verb, meta)
         with gently() as stopped, progress(self.verb, len(changes)) as advance:
             # An error in here leaves the intents as they are: the next run looks what came of them.
-            outcome = deploy.apply(
+            outcome, read_back = deploy.apply(
                 session.machine, preview, intend=session.store.intend, progress=advance, stopped=stopped
             )
             self.stopped = stopped()
         problems, clean = [], False
         session.machine.sweep(c.item.name for c in changes if c.item.key[0] == "netns" and c.action is Action.FORGET)
         try:
-            problems = deploy.read_back(session.machine, plan.changes, outcome)
+            problems = read_back.problems(outcome)
             clean = outcome.clean and not problems
         finally:
             session.store.finish(

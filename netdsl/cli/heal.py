@@ -9,11 +9,11 @@ from typing import Any
 from netdsl.cli.deployment import Deployment
 from netdsl.cli.session import Session
 from netdsl.cli.telling import Teller
-from netdsl.engine.apply import Outcome
 from netdsl.engine.backoff import Backoff
 from netdsl.engine.change import Plan
 from netdsl.engine.deploy import preview
 from netdsl.engine.drift import Drift, as_wanted
+from netdsl.engine.outcome import Outcome
 from netdsl.engine.select import Selection
 from netdsl.errors import Interrupted, LockedError, NetdslError
 from netdsl.lang.item import Item

@@ -8,7 +8,7 @@ import attrs
 
 from netdsl.cli.deployment import Deployment
 from netdsl.cli.session import Session
-from netdsl.engine.apply import Outcome
+from netdsl.engine.outcome import Outcome
 from netdsl.errors import NetdslError, Problem, RollbackError, RolledBack
 from netdsl.lang.item import Item
 from netdsl.state.history import Past

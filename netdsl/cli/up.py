@@ -13,8 +13,8 @@ from netdsl.cli.deployment import Deployment
 from netdsl.cli.saved import Saved, is_saved
 from netdsl.cli.session import Session, given_params, open_session
 from netdsl.cli.undo import Before, roll_back
-from netdsl.engine.apply import Outcome
 from netdsl.engine.deploy import summary
+from netdsl.engine.outcome import Outcome
 from netdsl.engine.select import Selection
 from netdsl.errors import Interrupted, NetdslError, Problem, RollbackError, RolledBack, UsageError, VerifyError
 from netdsl.state.confirm import require_none

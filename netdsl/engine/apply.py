@@ -7,15 +7,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol, TypeAlias
 
-import attrs
-
 from netdsl.engine.cascade import lost_keys, present_needs
 from netdsl.engine.change import Action, Change, Plan
 from netdsl.engine.compile import MACHINE, Encoding, Step, Wave, creations, deletions
 from netdsl.engine.observe import Observation
 from netdsl.engine.observe import Target as Observed
-from netdsl.engine.sender import Batch, sender
-from netdsl.errors import Problem
+from netdsl.engine.outcome import Outcome
+from netdsl.engine.sender import Batch, Sender, sender
 from netdsl.lang.item import Gone
 from netdsl.lang.ops import Call, DropNetns, Failure, MakeNetns, MakeTun, Probe, Send, Transaction, WriteSysctl
 
@@ -44,77 +42,6 @@ class Target(Observed, Protocol):
     def write_files(self, wanted: Sequence[tuple[str, str, str]]) -> list[str | Failure]: ...
 
 
-@attrs.define(eq=False)
-class Outcome:
-    """What came of a plan.
-
-    failed   change -> why (the kernel's words and errno)
-    skipped  change -> the title of what it needs and that failed
-    partly   changes whose object exists though some of their operations failed
-    undone   changes that were never sent: the run was interrupted
-    held     netns whose names are gone and that the kernel has not let go of
-    """
-
-    failed: dict[int, tuple[Change, str, str]] = attrs.field(factory=dict)
-    skipped: dict[int, tuple[Change, str]] = attrs.field(factory=dict)
-    partly: set[int] = attrs.field(factory=set)
-    undone: dict[int, Change] = attrs.field(factory=dict)
-    held: list[str] = attrs.field(factory=list)
-
-    @property
-    def clean(self) -> bool:
-        """Whether everything was done."""
-        return not (self.failed or self.skipped or self.undone)
-
-    @property
-    def status(self) -> str:
-        """In a word."""
-        return "done" if self.clean else "interrupted" if self.undone else "partly"
-
-    def counts(self, plan: Plan) -> dict[str, int]:
-        """How many of each action were carried out."""
-        counts = plan.counts()
-        for change in (
-            *[c for c, *_ in self.failed.values()],
-            *[c for c, _ in self.skipped.values()],
-            *self.undone.values(),
-        ):
-            counts[change.action.value] -= 1
-        return counts
-
-    def bad(self, change: Change) -> bool:
-        """Whether a change was not carried out in full."""
-        if not (self.failed or self.skipped or self.undone):
-            return False
-        return id(change) in self.failed or id(change) in self.skipped or id(change) in self.undone
-
-    def records(self) -> dict[str, str]:
-        """urn -> "absent" or "kept", for the state."""
-        found = {}
-        changes = [change for change, *_ in self.failed.values()]
-        changes += [change for change, _ in self.skipped.values()] + list(self.undone.values())
-        for change in changes:
-            new = change.action is Action.CREATE or (change.record is None and not change.adopts)
-            found[change.item.urn] = "absent" if new and id(change) not in self.partly else "kept"
-        return found
-
-    def problems(self) -> list[Problem]:
-        """One for each failure, with the equivalent command."""
-        found = [
-            Problem(
-                f"{change.item.title}: the kernel refused to {change.verb} it: {why}",
-                change.item.where,
-                f"The same by hand: {command}" if command else "",
-            )
-            for change, why, command in self.failed.values()
-        ]
-        found += [
-            Problem(f"{change.item.title}: skipped, because it needs {title}", change.item.where)
-            for change, title in self.skipped.values()
-        ]
-        return found
-
-
 class Run:
     """One plan on its way into the kernel."""
 
@@ -127,7 +54,9 @@ class Run:
         intend: Callable[[Sequence[Change]], None],
         progress: Callable[[int], None] = lambda done: None,
         stopped: Callable[[], bool] = lambda: False,
+        look_at: Callable[[str], None] = lambda netns: None,
     ) -> None:
+        """`look_at` is called with netns in which nothing is left to do, while the kernel works on others."""
         self.target = target
         self.plan = plan
         self.outcome = Outcome()
@@ -135,7 +64,9 @@ class Run:
         self.intend = intend
         self.progress = progress
         self.stopped = stopped
+        self.look_at = look_at
         self._done: set[int] = set()
+        self._finished: list[str] = []
 
     def go(self) -> Outcome:
         """Send everything. Deletes first, then the waves; an interruption lets the batch in flight finish.
@@ -166,8 +97,9 @@ class Run:
         else:
             prepare()
         self._delete(steps)
+        last = {place.removesuffix("/files"): wave for wave in waves for place in wave.steps}
         for wave in waves:
-            self._wave(wave)
+            self._wave(wave, last)
         self.target.release_fds()
         self._came_along()
         return self.outcome
@@ -227,15 +159,17 @@ class Run:
 
     # -- makes
 
-    def _wave(self, wave: Wave) -> None:
+    def _wave(self, wave: Wave, last: Mapping[str, Wave]) -> None:
         make = [step for step in wave.steps.get(MACHINE, ()) if not self._blocked(step)]
         if make and not self._hold(make):
             self._make_netns(make)
         files = [step for place, steps in wave.steps.items() if place.endswith("/files") for step in steps]
         files = [step for step in files if not self._blocked(step)]
-        if files and not self._hold(files):
-            self._files(files)
-        self._netlink({p: steps for p, steps in wave.steps.items() if p != MACHINE and not p.endswith("/files")})
+        if files and self._hold(files):
+            files = []
+        places = {p: steps for p, steps in wave.steps.items() if p != MACHINE and not p.endswith("/files")}
+        self._files(files)
+        self._netlink(places, {place for place in places if last[place] is wave})
 
     def _blocked(self, step: Step) -> bool:
         """Whether something that the step needs failed; then it is skipped."""
@@ -286,6 +220,8 @@ class Run:
         self.progress(len(steps))
 
     def _files(self, steps: Sequence[Step]) -> None:
+        # Not beside a sender: a file that needs the lock that other threads then hold (rtnl) is written over and over
+        # until it is free (restart_syscall in devinet_sysctl_forward).
         wanted: list[tuple[str, str, str]] = []
         owners: list[Step] = []
         for step in steps:
@@ -303,9 +239,12 @@ class Run:
                 step.item.extra = {**step.item.extra, "found": {"value": " ".join(before.split())}}
         self.progress(len(owners))
 
-    def _netlink(self, places: Mapping[str, list[Step]]) -> None:
-        """Send what is to be done in each place, encoding one while the kernel works on another."""
-        under_way: list[tuple[list[Step], list[Owners]]] = []
+    def _netlink(self, places: Mapping[str, list[Step]], final: Collection[str] = ()) -> None:
+        """Send what is to be done in each place, encoding one while the kernel works on another.
+
+        `final` are places where nothing is left to do afterwards.
+        """
+        under_way: list[tuple[str, list[Step], list[Owners]]] = []
         with sender(self.stopped) as out:
             for place, steps in places.items():
                 ready = [step for step in steps if not self._blocked(step)]
@@ -313,9 +252,17 @@ class Run:
                     batches = self._encode(place, ready)
                     for batch, _ in batches:
                         out.put(batch)
-                    under_way.append((ready, [owners for _, owners in batches]))
-            for ready, parts in under_way:
-                self._collect(ready, parts, [out.result() for _ in parts])
+                    under_way.append((place, ready, [owners for _, owners in batches]))
+            for place, ready, parts in under_way:
+                self._collect(ready, parts, [self._result(out) for _ in parts])
+                if place in final:
+                    self._finished.append(place)
+
+    def _result(self, out: Sender) -> dict[int, Failure] | None:
+        """What came of the next batch; while the kernel works on it there is time to look."""
+        while self._finished and out.busy:
+            self.look_at(self._finished.pop())
+        return out.result()
 
     def _encode(self, place: str, steps: Sequence[Step]) -> list[tuple[Batch, Owners]]:
         """Batches in the order in which they are to be sent: one, unless some go elsewhere or are no messages."""

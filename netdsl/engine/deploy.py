@@ -7,12 +7,14 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from netdsl.engine.apply import Outcome, Run, Target
+from netdsl.engine.apply import Run, Target
 from netdsl.engine.change import Action, Change, Plan
 from netdsl.engine.compile import assign_ifindexes
 from netdsl.engine.graph import recorded_order, sorted_items
 from netdsl.engine.observe import Observation, observe, remembered
+from netdsl.engine.outcome import Outcome
 from netdsl.engine.plan import EVERYTHING, make_plan
+from netdsl.engine.read_back import ReadBack
 from netdsl.engine.select import Selection
 from netdsl.engine.world import Surroundings
 from netdsl.errors import ConflictError, Problem, StackError, UnsupportedError, joined
@@ -96,9 +98,13 @@ def apply(
     intend: Callable[[Sequence[Change]], None],
     progress: Callable[[int], None] = lambda done: None,
     stopped: Callable[[], bool] = lambda: False,
-) -> Outcome:
+) -> tuple[Outcome, ReadBack]:
     """Carry a plan out. `intend` writes down what is about to be done, before it is."""
-    return Run(target, preview.plan, preview.seen, intend=intend, progress=progress, stopped=stopped).go()
+    plan = preview.plan
+    read_back = ReadBack(target, plan.changes)
+    look_at = read_back.look_at
+    run = Run(target, plan, preview.seen, intend=intend, progress=progress, stopped=stopped, look_at=look_at)
+    return run.go(), read_back
 
 
 def preflight(target: Target, changes: Iterable[Change]) -> None:
@@ -123,36 +129,6 @@ def _lack(kernel: str, probe: Probe, items: Sequence[Item]) -> Problem:
         items[0].where,
         "Install or load the module, or use a kernel that has it; `netdsl kinds` lists what this one offers.",
     )
-
-
-def read_back(target: Target, changes: Iterable[Change], outcome: Outcome) -> list[Problem]:
-    """Compare what was written with what the kernel shows now; a difference names the property."""
-    changes = list(changes)
-    done = [c for c in changes if c.writes and not (c.action is Action.DELETE or c.releases or outcome.bad(c))]
-    if not done:
-        return []
-    items = [change.item for change in changes]
-    if len(done) < len(changes):
-        around = {need.key for change in done for need in change.item.needs}  # only both ends show a peer
-        written = {change.item.key for change in done}
-        items = [item for item in items if item.key in written or item.key in around]
-    seen = observe(target, items, KINDS)
-    problems: list[Problem] = []
-    for change in done:
-        item, have = change.item, seen.found.get(change.item.key)
-        if have is None:
-            problems.append(Problem(f"{item.title}: the kernel took it, but does not show it", item.where))
-            continue
-        if have.props == item.props:
-            continue
-        for name, want in item.props.items():
-            if have.props.get(name) != want and name not in item.opts.ignore_changes:
-                problems.append(
-                    Problem(
-                        f"{item.title}: {name} is {have.props.get(name)!r} after it was set to {want!r}", item.where
-                    )
-                )
-    return problems
 
 
 def plan_destroy(

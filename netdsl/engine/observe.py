@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any, Protocol
 
 import attrs
@@ -41,41 +40,94 @@ class Observation:
         return {(netns, name): index for netns, scope in self.scopes.items() for index, name in scope.links.items()}
 
 
+class Look:
+    """A look at every netns that some items are about, and at others; one netns after the other, or all at once."""
+
+    def __init__(
+        self, target: Target, items: Iterable[Item], kinds: Mapping[str, type[Resource]], also: Iterable[str] = ()
+    ) -> None:
+        interest: dict[str, dict[Key, set[str]]] = {netns: {} for netns in also}
+        self._wanted_netns: set[str] = set()
+        for item in items:
+            if item.key[0] == "netns":
+                self._wanted_netns.add(item.key[2])
+                continue
+            netns_interest = interest.get(item.netns)
+            if netns_interest is None:
+                netns_interest = interest[item.netns] = {}
+            known = netns_interest.get(item.key)
+            if known is None:
+                netns_interest[item.key] = set(item.props)
+            else:
+                known.update(item.props)
+            for need in item.needs if item.kind.is_link else ():
+                if (
+                    need.key[0] == "link" and need.key[1] not in interest
+                ):  # its name is what shows it: look at its links
+                    interest[need.key[1]] = {}
+        existing = target.netns_names()
+        names = sorted(netns for netns in self._wanted_netns | set(interest) if not netns or netns in existing)
+        self._target = target
+        self._scopes = {netns: Scope(netns, interest.get(netns, {})) for netns in names}
+        self._dumps: list[Dump] = []
+        self._files: list[Files] = []
+        for dump in dict.fromkeys(dump for kind in kinds.values() for dump in kind.dumps):
+            if isinstance(dump, Files):
+                self._files.append(dump)
+            else:
+                self._dumps.append(dump)
+        self._dumps.sort(key=lambda dump: dump.settle is None)  # links first: the others need their names
+        self._read: set[str] = set()
+
+    def read(self, netns: str) -> None:
+        """Dump one netns, unless it was or there is none of that name."""
+        scope = self._scopes.get(netns)
+        if scope is not None and netns not in self._read:
+            for dump in self._dumps:
+                self._target.read(dump, scope)
+            self._read.add(netns)
+
+    def finish(self) -> Observation:
+        """Look at all that was not looked at yet; what was seen."""
+        scopes = list(self._scopes.values())
+        self._read_files(scopes)
+        for dump in self._dumps:
+            if dump.settle is not None:
+                dump.settle(scopes, self._target.nsid)
+        seen = Observation(scopes=self._scopes)
+        for scope in scopes:
+            seen.found.update(scope.found)
+            if scope.netns in self._wanted_netns:
+                lo = scope.found.get(("link", scope.netns, "lo"))
+                marks = lo.marks if lo is not None else ()
+                cookie = self._target.cookie(scope.netns)
+                seen.found[("netns", "", scope.netns)] = Have("netns", {"cookie": cookie}, marks=marks)
+        return seen
+
+    def _read_files(self, scopes: list[Scope]) -> None:
+        wanted = [
+            (files, scope, key, path)
+            for files in self._files
+            for scope in scopes
+            for key, path in files.paths(scope)
+        ]  # fmt: skip
+        contents = self._target.read_files([(scope.netns, path) for _, scope, _, path in wanted], self._read_rest)
+        for (files, scope, key, _), content in zip(wanted, contents, strict=True):
+            if content is not None:
+                files.read(key, content, scope)
+
+    def _read_rest(self) -> None:
+        rest = [netns for netns in self._scopes if netns not in self._read]
+        self._target.open(rest)
+        for netns in rest:
+            self.read(netns)
+
+
 def observe(
     target: Target, items: Iterable[Item], kinds: Mapping[str, type[Resource]], also: Iterable[str] = ()
 ) -> Observation:
     """Look at every netns that the items are about, and at others."""
-    interest: dict[str, dict[Key, set[str]]] = {netns: {} for netns in also}
-    wanted_netns: set[str] = set()
-    for item in items:
-        if item.key[0] == "netns":
-            wanted_netns.add(item.key[2])
-            continue
-        netns_interest = interest.get(item.netns)
-        if netns_interest is None:
-            netns_interest = interest[item.netns] = {}
-        known = netns_interest.get(item.key)
-        if known is None:
-            netns_interest[item.key] = set(item.props)
-        else:
-            known.update(item.props)
-        for need in item.needs if item.kind.is_link else ():
-            if need.key[0] == "link" and need.key[1] not in interest:  # its name is what shows it: look at its links
-                interest[need.key[1]] = {}
-    existing = target.netns_names()
-    names = sorted(netns for netns in wanted_netns | set(interest) if not netns or netns in existing)
-    target.open(names)
-    scopes = [Scope(netns, interest.get(netns, {})) for netns in names]
-    dumps = list(dict.fromkeys(dump for kind in kinds.values() for dump in kind.dumps))
-    _read_files(target, scopes, dumps, partial(_read_dumps, target, scopes, dumps))
-    seen = Observation(scopes={scope.netns: scope for scope in scopes})
-    for scope in scopes:
-        seen.found.update(scope.found)
-        if scope.netns in wanted_netns:
-            lo = scope.found.get(("link", scope.netns, "lo"))
-            marks = lo.marks if lo is not None else ()
-            seen.found[("netns", "", scope.netns)] = Have("netns", {"cookie": target.cookie(scope.netns)}, marks=marks)
-    return seen
+    return Look(target, items, kinds, also).finish()
 
 
 def remembered(stack: str, recorded: Iterable[Item]) -> Observation:
@@ -88,31 +140,6 @@ def remembered(stack: str, recorded: Iterable[Item]) -> Observation:
             props = {**item.props, "cookie": item.extra["cookie"]} if "cookie" in item.extra else dict(item.props)
             seen.found[item.key] = Have(word, props, item.extra.get("ifindex", 0), marks)
     return seen
-
-
-def _read_dumps(target: Target, scopes: list[Scope], dumps: list[Dump | Files]) -> None:
-    netlink = [dump for dump in dumps if isinstance(dump, Dump)]
-    netlink.sort(key=lambda dump: dump.settle is None)  # links first: the others need their names
-    for scope in scopes:
-        for dump in netlink:
-            target.read(dump, scope)
-    for dump in netlink:
-        if dump.settle is not None:
-            dump.settle(scopes, target.nsid)
-
-
-def _read_files(target: Target, scopes: list[Scope], dumps: list[Dump | Files], meanwhile: Callable[[], None]) -> None:
-    wanted = [
-        (files, scope, key, path)
-        for files in dumps
-        if isinstance(files, Files)
-        for scope in scopes
-        for key, path in files.paths(scope)
-    ]
-    contents = target.read_files([(scope.netns, path) for _, scope, _, path in wanted], meanwhile)
-    for (files, scope, key, _), content in zip(wanted, contents, strict=True):
-        if content is not None:
-            files.read(key, content, scope)
 
 
 class LiveObserver:

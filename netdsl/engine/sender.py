@@ -32,6 +32,11 @@ class Sender:
         """Hand a batch over."""
         self._batches.put(batch)
 
+    @property
+    def busy(self) -> bool:
+        """Whether the result of the next batch is not there yet."""
+        return self._results.empty()
+
     def result(self) -> dict[int, Failure] | None:
         """The refused messages of the next batch in order; None when it was not sent, because the run is to stop."""
         found = self._results.get()

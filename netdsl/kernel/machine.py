@@ -8,10 +8,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
+from threading import Lock
 
 from netdsl.kernel import call, namespaces
 from netdsl.kernel.netlink import Netlink
 from netdsl.kernel.release import Watch, nsid
+from netdsl.kernel.sysctls import Sysctls
 from netdsl.lang.dump import Dump, Scope
 from netdsl.lang.naming import digest
 from netdsl.lang.ops import Call, Failure, MakeNetns, Probe, Send
@@ -19,7 +21,6 @@ from netdsl.lang.ops import Call, Failure, MakeNetns, Probe, Send
 _SPARE_FDS = 128
 _PATIENCE = 0.5
 """Seconds that the kernel may take to let go of netns; when it is so busy, nothing is said about who holds them."""
-_PROC_SYS = "/proc/sys/"
 
 
 class Machine:
@@ -33,6 +34,7 @@ class Machine:
         self._most = max(16, (min(hard, 1 << 16) - _SPARE_FDS) // 2)
         self._sockets: OrderedDict[str, Netlink] = OrderedDict()
         self._fds: dict[str, int] = {}
+        self._lock = Lock()
 
     # -- identity
 
@@ -77,13 +79,15 @@ class Machine:
         self._sockets[netns] = Netlink()
 
     def _socket(self, netns: str) -> Netlink:
-        if netns not in self._sockets:
-            if netns:
-                namespaces.visit([netns], self._keep)
-            else:
-                self._keep(netns)
-        self._sockets.move_to_end(netns)
-        return self._sockets[netns]
+        # One thread sends while another looks: of so many sockets, the two that they use are never the oldest.
+        with self._lock:
+            if netns not in self._sockets:
+                if netns:
+                    namespaces.visit([netns], self._keep)
+                else:
+                    self._keep(netns)
+            self._sockets.move_to_end(netns)
+            return self._sockets[netns]
 
     def forget(self, netns: str) -> None:
         """Close what is open of a namespace: an open socket keeps it alive."""
@@ -121,9 +125,10 @@ class Machine:
             by_netns.setdefault(netns, []).append(index)
 
         def work(netns: str) -> None:
-            for index in by_netns[netns]:
-                with suppress(OSError):
-                    contents[index] = _read_file(_PROC_SYS + wanted[index][1])
+            with Sysctls() as sysctls:
+                for index in by_netns[netns]:
+                    with suppress(OSError):
+                        contents[index] = sysctls.read(wanted[index][1])
 
         if by_netns:
             namespaces.visit(sorted(by_netns), work, meanwhile)
@@ -235,29 +240,13 @@ class Machine:
             by_netns.setdefault(netns, []).append(index)
 
         def work(netns: str) -> None:
-            for index in by_netns[netns]:
-                _, path, value = wanted[index]
-                try:
-                    before[index] = _read_file(_PROC_SYS + path)
-                    _write_file(_PROC_SYS + path, value)
-                except OSError as error:
-                    before[index] = Failure(error.errno or 0)
+            with Sysctls() as sysctls:
+                for index in by_netns[netns]:
+                    _, path, value = wanted[index]
+                    try:
+                        before[index] = sysctls.write(path, value)
+                    except OSError as error:
+                        before[index] = Failure(error.errno or 0)
 
         namespaces.visit(sorted(by_netns), work)
         return before
-
-
-def _read_file(path: str) -> str:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(fd, 4096).decode().strip()
-    finally:
-        os.close(fd)
-
-
-def _write_file(path: str, value: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, value.encode() + b"\n")
-    finally:
-        os.close(fd)
