@@ -96,7 +96,7 @@ class Lab:
 
     def outputs(self) -> dict[str, Any]:
         """The recorded outputs."""
-        found: dict[str, Any] = json.loads(self.sandbox.netdsl("outputs", "lab", "--json").stdout)
+        found: dict[str, Any] = json.loads(self.sandbox.netdsl("outputs", "lab", "--json").stdout)["outputs"]
         return found
 
     def links(self, netns: str | None = None) -> dict[str, dict[str, Any]]:

@@ -121,7 +121,7 @@ def test_up_json_is_a_line_for_each_event(sandbox: Sandbox, tmp_path: Path) -> N
         ("state export", {"version", "stack", "meta", "resources"}),
         ("kinds", {"version", "kinds"}),
         ("kinds vxlan", {"version", "kind", "properties"}),
-        ("outputs", {"mac"}),
+        ("outputs", {"version", "stack", "outputs"}),
     ],
 )
 def test_what_is_asked_for_in_json_is_json(sandbox: Sandbox, tmp_path: Path, command: str, words: set[str]) -> None:
@@ -130,6 +130,17 @@ def test_what_is_asked_for_in_json_is_json(sandbox: Sandbox, tmp_path: Path, com
     done = sandbox.netdsl(*command.split(), *([] if command == "state export" else ["--json"]))
     assert set(json.loads(done.stdout)) == words
     assert done.stderr == ""
+
+
+def test_what_a_program_prints_is_kept_out_of_the_output(sandbox: Sandbox, tmp_path: Path) -> None:
+    """What a program prints, or another that it runs, is on stderr: stdout is JSON, or a script, and nothing else."""
+    path = stack_file(tmp_path, f'print("one")\nimport os\nos.system("echo two")\n{BRIDGE}')
+    path.write_text(f'print("zero")\n{path.read_text()}')
+    for option in ("--json", "--commands"):
+        done = sandbox.netdsl("plan", str(path), option)
+        assert done.stderr.splitlines() == ["zero", "one", "two"]
+        assert done.stdout.startswith({"--json": "{", "--commands": "#!/bin/sh"}[option])
+        assert not {"zero", "one", "two"} & set(done.stdout.splitlines())
 
 
 def test_an_error_leaves_stdout_to_json(sandbox: Sandbox, tmp_path: Path) -> None:

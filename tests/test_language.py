@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
+from functools import wraps
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Literal, Optional
 
@@ -196,6 +198,94 @@ def test_star_arguments_are_no_parameters() -> None:
     def lab(vni: int = 1, *names: str, **sizes: int) -> None: ...
 
     assert list(params_of(lab)) == ["vni"]
+
+
+def test_what_is_returned_becomes_plain_values() -> None:
+    """Outputs are recorded as texts, numbers, lists and mappings: resources by their logical names, sets in order."""
+
+    @stack
+    def lab() -> dict[str, Any]:
+        bridge = Bridge("br0")
+        nested = {"bridge": bridge, 7: (1, 2.5, None, True), "set": {"b", "a"}}
+        return {"nested": nested, "address": IPv4Address("10.0.0.1"), "part": Component("box"), "same": [nested["set"]]}
+
+    done = declare(lab, "lab", {})
+    nested = {"bridge": "::::bridge::br0", "7": [1, 2.5, None, True], "set": ["a", "b"]}
+    assert done.plain == {"nested": nested, "address": "10.0.0.1", "part": "box", "same": [["a", "b"]]}
+    for value, recorded in ((None, {}), ("x", {"result": "x"}), (Bridge("br0"), {"result": "::::bridge::br0"})):
+        assert declare(stack(lambda value=value: value), "lab", {}).plain == recorded
+
+
+LOOP: dict[str, Any] = {}
+LOOP["again"] = [LOOP]
+UNRECORDABLE = {
+    "'a' cannot be recorded: <object object at ": {"a": object()},
+    "'a.b[1]' cannot be recorded: nan": {"a": {"b": [1, float("nan")]}},
+    "'result' cannot be recorded: <function ": test_what_is_returned_becomes_plain_values,
+    "'again[0]' contains itself": LOOP,
+}
+
+
+@pytest.mark.parametrize("words", UNRECORDABLE)
+def test_what_cannot_be_recorded_is_a_problem(words: str) -> None:
+    """An output that would be another one in each run, or no JSON, is a mistake beside those of resources."""
+
+    @stack
+    def lab() -> Any:
+        Bridge("br0", mtu=10)
+        return UNRECORDABLE[words]
+
+    first, second = problems(lab)
+    assert "mtu" in first.what
+    assert second.what.startswith(f"stack lab: output {words}")
+    assert second.where == lab.where
+
+
+def test_a_function_that_would_not_run_is_no_stack() -> None:
+    """A generator or a coroutine, which does nothing when it is called, is a mistake, nested or not: else it would be
+    an empty stack, and its plan a removal of everything."""
+
+    @stack
+    def yields() -> Any:
+        yield Bridge("br0")
+
+    @stack
+    async def later() -> None:
+        Bridge("br0")
+
+    @stack
+    def outer() -> None:
+        yields("inner")
+
+    for lab, words, where in (
+        (yields, "yields is a generator", yields),
+        (later, "later is async", later),
+        (outer, "yields is", yields),
+    ):
+        (problem,) = problems(lab)
+        assert problem.what.startswith(f"stack {words}")
+        assert problem.where == where.where
+
+
+def test_a_stack_may_be_decorated_before() -> None:
+    """A stack whose function is wrapped by another decorator is in the file and at the line of the function."""
+
+    names: dict[str, Any] = {"wraps": wraps}
+    exec(
+        compile(
+            "def plain(f):\n    @wraps(f)\n    def call(**given): return f(**given)\n    return call", "/x", "exec"
+        ),
+        names,
+    )
+
+    @stack
+    @names["plain"]
+    def lab(mtu: int = 1400) -> str:
+        return Bridge("br0", mtu=mtu).mac
+
+    assert lab.file == pair.file
+    assert lab.where.startswith(f"{pair.file}:")
+    assert declare(lab, "lab", {"mtu": 1300}).params == {"mtu": 1300}
 
 
 # Names, nesting and components
@@ -491,6 +581,9 @@ MISTAKES = {
     "a component twice": ('Component("c")\nComponent("c")  # here', r"two components are named 'c'"),
     "no name": ("Bridge()  # here", r"Bridge needs a name"),
     "opts": ('Bridge("br0", opts={"protect": True})  # here', r"Bridge 'br0': opts must be Opts"),
+    "a property set later": ('b = Bridge("br0")\nb.mtu = 1400  # here', r"Bridge 'br0': mtu cannot be set any more"),
+    "a netns name too long": ('Netns("é" * 128)  # here', r"at most 255 bytes; 'é+' has 256"),
+    "forwarding": ('Netns("n", forwarding="on")  # here', r"Netns 'n': forwarding must be True or False, not 'on'"),
     "a sysctl of the machine": (
         'Sysctl("kernel.panic", value=1)  # here',
         r"'kernel\.panic' is no sysctl of a network",
@@ -592,6 +685,9 @@ BAD_OPTS = {
     'depends_on=["br0"]': "a name instead of a resource",
     'ignore_changes=["mtuu"]': "a property that there is not",
     'ignore_changes="mtu"': "a string instead of a list",
+    'protect="no"': "a text, which Python takes for true",
+    "retain_on_delete=1": "a number",
+    "adopt=None": "nothing",
 }
 
 

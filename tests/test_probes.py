@@ -84,7 +84,7 @@ def test_the_stacks_own_checks(sandbox: Sandbox, lab: str) -> None:
     done = sandbox.netdsl(*words)
     note = "note: not asked for after the run, since it fails before: never: no answer within 0.2 s"
     assert [line.partition(": Dest")[0] for line in done.stderr.splitlines()] == [note]
-    assert json.loads(done.stdout.splitlines()[-1]) == {"event": "confirmed", "by": "probes"}
+    assert json.loads(done.stdout.splitlines()[-1]) == {"event": "confirmed", "version": 1, "by": "probes"}
     assert last_run(sandbox) == ("up", "done")
 
 

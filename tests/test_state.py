@@ -203,7 +203,8 @@ def test_outputs_persist(sandbox: Sandbox, tmp_path: Path) -> None:
         assert sandbox.netdsl("outputs", "lab", name).stdout == f"{value}\n"
     assert sandbox.netdsl("outputs", "lab", "inner").stdout == "bridge = ::::bridge::br0\n"
     whole = {"mac": mac, "ports": [1, 2], "fast": True, "none": None, "inner": {"bridge": "::::bridge::br0"}}
-    assert json.loads(sandbox.netdsl("outputs", "--json").stdout) == whole
+    as_json = {"version": 1, "stack": "lab", "outputs": whole}
+    assert json.loads(sandbox.netdsl("outputs", "--json").stdout) == as_json
     assert json.loads(sandbox.netdsl("outputs", "lab", "ports", "--json").stdout) == [1, 2]
     done = sandbox.netdsl("outputs", "lab", "size", check=False)
     assert (done.returncode, done.stdout) == (2, "")

@@ -24,6 +24,7 @@ def lab(n: int = 1) -> dict[str, str]:
     Veth("y", peer="z")  # error: Argument "peer" to "Veth" has incompatible type "str"
     Bridge()  # error: Missing positional argument "name"
     m: int = v.mac  # error: Incompatible types in assignment
+    v.mtu = 1400  # error: Property "mtu" defined in "Vxlan" is read-only
     return {"mac": v.mac}
 
 

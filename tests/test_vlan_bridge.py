@@ -26,7 +26,7 @@ def test_vlans_keep_containers_apart(sandbox: Sandbox) -> None:
     before = sandbox.dump()
     sandbox.netdsl("up", VLAN_BRIDGE, "--yes")
     assert plan_of(sandbox, VLAN_BRIDGE) == []
-    addresses = json.loads(sandbox.netdsl("outputs", "vlan_bridge", "--json").stdout)
+    addresses = json.loads(sandbox.netdsl("outputs", "vlan_bridge", "--json").stdout)["outputs"]
     vlan = {name: name.partition("-")[0] for name in addresses}
     for here in addresses:
         for there, address in addresses.items():

@@ -42,7 +42,7 @@ class Deployment:
     def show(self, plan: Plan, *, details: bool = False) -> None:
         """Print the plan."""
         if self.as_json:
-            render.print_json({"event": "plan", **render.plan_json(plan, self.params())}, lines=True)
+            render.print_event("plan", **render.plan_json(plan, self.params()))
             return
         values = render.params_line(self.params())
         click.echo(click.style(self.session.name, bold=True) + (f"  {values}" if values else ""))
@@ -124,9 +124,8 @@ class Deployment:
             status = "done" if clean else "interrupted" if outcome.undone else "partly"
             failed = [{"urn": c.item.urn, "error": why} for c, why, _ in outcome.failed.values()]
             skipped = [{"urn": c.item.urn, "needs": title} for c, title in outcome.skipped.values()]
-            event = {"event": "result", "version": render.JSON_VERSION, "status": status, "summary": counts}
-            event |= {"failed": failed, "skipped": skipped, "held": outcome.held, "outputs": outputs}
-            render.print_json(event, lines=True)
+            named = {"failed": failed, "skipped": skipped, "held": outcome.held}
+            render.print_event("result", status=status, summary=counts, **named, outputs=outputs)
             return
         words = {"create": "created", "update": "updated", "replace": "replaced", "delete": "deleted"}
         done = [f"{counts[action]} {word}" for action, word in words.items() if counts[action]]
@@ -134,6 +133,7 @@ class Deployment:
             names = joined(outcome.held[:5])
             more = f" and {len(outcome.held) - 5} more" if len(outcome.held) > 5 else ""
             click.echo(render.note(f"released, but not let go of by the kernel yet: netns {names}{more}"))
-        click.echo(f"done: {', '.join(done) or 'nothing to do in the kernel'}")
+        nothing = "nothing to do in the kernel" if clean else "nothing"
+        click.echo(f"done: {', '.join(done) or nothing}")
         for line in render.output_lines(outputs):
             click.echo(f"  {line}")

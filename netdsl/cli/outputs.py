@@ -28,7 +28,7 @@ def command(stack: str | None, output: str | None, state_dir: str | None, as_jso
             value = outputs[output]
             click.echo("\n".join(render.output_lines(value)) if isinstance(value, dict) else render.shown(value))
     elif as_json:
-        render.print_json(outputs)
+        render.print_json({"version": render.JSON_VERSION, "stack": session.name, "outputs": outputs})
     else:
         for line in render.output_lines(outputs):
             click.echo(line)

@@ -51,7 +51,7 @@ def load(argument: str) -> Stack[..., Any]:
 
 
 def _made_in(stack: Stack[..., Any], path: Path) -> bool:
-    return Path(stack.function.__code__.co_filename) == path
+    return Path(stack.file) == path
 
 
 def look_at_imports() -> None:
@@ -88,12 +88,13 @@ def _module(path: Path) -> Any:
 @contextmanager
 def users_code(path: Path) -> Iterator[None]:
     """While code of this program runs: its directory is the first to be searched for modules, and only then, since what
-    netdsl imports later is never meant to come from there; and an exception becomes an error that points at the user's
-    line, or at the file."""
+    netdsl imports later is never meant to come from there; what it prints goes to stderr; and an exception becomes an
+    error that points at the user's line, or at the file."""
     folder = str(path.parent)
     sys.path.insert(0, folder)
     try:
-        yield
+        with _prints_aside():
+            yield
     except (NetdslError, KeyboardInterrupt):
         raise
     except SyntaxError as error:
@@ -109,6 +110,24 @@ def users_code(path: Path) -> Iterator[None]:
     finally:
         with suppress(ValueError):  # the program itself may have taken it out
             sys.path.remove(folder)
+
+
+@contextmanager
+def _prints_aside() -> Iterator[None]:
+    """Give stderr to whoever writes to stdout, other processes included: there only the command's own output is
+    expected, which may be JSON or a script."""
+    if sys.stdout is None or sys.stderr is None:  # one of them was closed
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _internal(filename: str) -> bool:

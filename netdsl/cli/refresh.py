@@ -65,7 +65,7 @@ def command(
             plan = _confirmed(session, plan)
         _record(session, plan.pending)
     if as_json:
-        render.print_json({"event": "result", "version": render.JSON_VERSION, "status": "done"}, lines=True)
+        render.print_event("result", status="done")
     else:
         click.echo("done: recorded; `netdsl plan` shows what the program wants otherwise")
     return 0
@@ -101,12 +101,12 @@ def _record(session: Session, changes: list[Change]) -> None:
 def _show(plan: Plan, as_json: bool, *, details: bool) -> None:
     pending = plan.pending
     if as_json:
-        drift = {"event": "drift", "version": render.JSON_VERSION, "stack": plan.stack, "notes": plan.notes}
-        render.print_json({**drift, "drift": [_data(change) for change in pending]}, lines=True)
+        drift = [_data(change) for change in pending]
+        render.print_event("drift", stack=plan.stack, notes=plan.notes, drift=drift)
         return
     click.echo(click.style(plan.stack, bold=True))
     for note in plan.notes:
-        click.echo(click.style(f"note: {note}", fg="yellow"))
+        click.echo(render.note(note))
     if details or len(pending) <= MANY:
         click.echo("\n".join(render.plan_lines(plan)))
     counts = plan.counts()

@@ -189,8 +189,13 @@ def change_json(change: Change) -> dict[str, Any]:
     }
 
 
-def print_json(value: Any, *, lines: bool = False) -> None:
-    """JSON on stdout; one line for events."""
-    json.dump(value, sys.stdout, indent=None if lines else 2, default=str)
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    """JSON on stdout."""
+    json.dump(value, sys.stdout, indent=indent, default=str)
     sys.stdout.write("\n")
     sys.stdout.flush()
+
+
+def print_event(event: str, **more: Any) -> None:
+    """One thing that happened, as a line of JSON on stdout."""
+    print_json({"event": event, "version": JSON_VERSION, **more}, indent=None)

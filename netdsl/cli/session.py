@@ -67,7 +67,7 @@ class Session:
         host = self.recorded.meta.get("host") or self.machine.host_id()
         observer = LiveObserver(self.machine, LINKS, Link.properties, self.outputs_of)
         adopted = {item.urn for item in self.recorded.items if item.extra.get("adopted")}
-        with program.users_code(Path(self.stack.function.__code__.co_filename)):
+        with program.users_code(Path(self.stack.file)):
             self.declared = declare(
                 self.stack, self.name, self.values, host=host, observer=observer, adopts=self.adopts, adopted=adopted
             )
@@ -164,7 +164,7 @@ def open_session(
     recorded = store.load()
     session = Session(stack_name, folder, store, recorded, Machine(), stack, adopts=adopts, selection=selection)
     if stack is not None:
-        session.program = f"{stack.function.__code__.co_filename}:{stack.name}"
+        session.program = f"{stack.file}:{stack.name}"
         _check_owner(session)
     elif needs_program:
         session.program = recorded.meta.get("program", "")

@@ -26,8 +26,7 @@ class Teller:
 
     def _say(self, event: str, text: str, colour: str | None = None, **more: Any) -> None:
         if self.as_json:
-            line = {"event": event, "version": render.JSON_VERSION, "time": time(), "stack": self.stack, **more}
-            render.print_json(line, lines=True)
+            render.print_event(event, time=time(), stack=self.stack, **more)
         else:
             click.echo(f"{datetime.now():%H:%M:%S} {click.style(event, fg=colour)}: {text}")
 

@@ -13,7 +13,6 @@ from netdsl.cli.deployment import Deployment
 from netdsl.cli.saved import Saved, is_saved
 from netdsl.cli.session import Session, given_params, open_session
 from netdsl.cli.undo import Before, roll_back
-from netdsl.engine.deploy import summary
 from netdsl.engine.outcome import Outcome
 from netdsl.engine.select import Selection
 from netdsl.errors import Interrupted, NetdslError, Problem, RollbackError, RolledBack, UsageError, VerifyError
@@ -108,7 +107,7 @@ def command(
             saved.check(session, preview)
         run.show(preview.plan, details=details)
         assert session.declared is not None
-        outputs = dict(summary(session.declared.outputs))
+        outputs = session.declared.plain
         if preview.plan.pending:
             before = Before.now(session)
             preview = run.confirm(preview, session.preview)
@@ -206,8 +205,10 @@ def _await(guard: Guard, name: str, as_json: bool) -> None:
     verdict, reasons = guard.verdict()
     by = {"passed": "probes", "confirmed": "hand"}.get(verdict)
     if as_json and verdict:
-        event = {"event": "confirmed", "by": by} if by else {"event": verdict, "reasons": reasons}
-        render.print_json(event, lines=True)
+        if by:
+            render.print_event("confirmed", by=by)
+        else:
+            render.print_event(verdict, reasons=reasons)
     late = f"not all probes passed within {guard.within:g} s"
     history = f"`netdsl history {name}` shows it."
     if verdict == "undone":
@@ -226,7 +227,7 @@ def _verify(session: Session, as_json: bool) -> None:
 
     results = verify(session)
     if as_json:
-        render.print_json({"event": "checks", **results_json(session.name, results)}, lines=True)
+        render.print_event("checks", **results_json(session.name, results))
     else:
         click.echo("\n".join(table(results)))
     demand(results)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import attrs
 
@@ -170,24 +170,3 @@ def _foreign_links(plan: Plan, going: list[str], seen: Observation) -> list[Prob
                     )
                 )
     return problems
-
-
-def summary(outputs: Any) -> Mapping[str, Any]:
-    """The outputs of a stack as a mapping of plain values."""
-    if outputs is None:
-        return {}
-    if not isinstance(outputs, Mapping):
-        outputs = {"result": outputs}
-    return {str(name): _plain(value) for name, value in outputs.items()}
-
-
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(v) for v in value]
-    if isinstance(value, Resource):
-        return value.urn
-    return str(value)

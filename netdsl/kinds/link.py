@@ -30,7 +30,7 @@ from netdsl.lang.dump import Nsid, Scope
 from netdsl.lang.item import Gone, Have, Item
 from netdsl.lang.ops import Env, Op, Probe, Send
 from netdsl.lang.property import DERIVED, Property, argument, kind, prop
-from netdsl.lang.resource import Namespace
+from netdsl.lang.resource import Namespace, inside
 from netdsl.lang.values import BOOL, FLAG, LINK_MAC, check_cidr, reference, text, u16, u32
 
 MASTER = reference("a Bridge, a Bond or a Vrf", "bridge", "bond", "vrf")
@@ -142,7 +142,7 @@ class Link(SpokenLink):
             return found
         have = declaration.observer.link(found.netns_name, name)
         if have is None:
-            found.fault(f"Link.get: there is no link {name!r} in netns {found.netns_name or '(own)'}")
+            found.fault(f"Link.get: there is no link {name!r} in {inside(found.netns_name)}")
         found.__dict__.update(have or {})
         return found
 

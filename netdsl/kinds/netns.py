@@ -60,11 +60,14 @@ class Netns(Namespace):
         mine["netns"] = None
         try:
             mine["name"] = naming.check_netns(prefixed(self.name))
-            forwarding = mine["forwarding"]
-            if forwarding is not None:
-                forwarding = BOOL.check(forwarding)
         except ValueError as wrong:
             return self.fault(f"{self.title}: {wrong}")
+        forwarding = mine["forwarding"]
+        if forwarding is not None:
+            try:
+                forwarding = BOOL.check(forwarding)
+            except ValueError as wrong:
+                return self.fault(f"{self.title}: forwarding {wrong}")
         if forwarding is not None:
             for path in FORWARDING:
                 Sysctl(path, value=int(forwarding), netns=self, opts=self.opts.inherited())

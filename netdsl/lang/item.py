@@ -70,6 +70,9 @@ class Opts:
             if isinstance(getattr(self, word), str) or not isinstance(getattr(self, word), Sequence):
                 yield f"{word} must be a list, not {getattr(self, word)!r}"
                 return
+        for word in ("protect", "retain_on_delete", "adopt"):
+            if not isinstance(getattr(self, word), bool):
+                yield f"{word} must be True or False, not {getattr(self, word)!r}"
         for other in self.depends_on:
             if not hasattr(other, "urn") and not hasattr(other, "path"):
                 yield f"depends_on holds resources and components, not {other!r}"

@@ -13,11 +13,14 @@ except ImportError:
 
 STACK_NAME = re.compile(r"[a-z0-9_-]{1,64}")
 COMPONENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_NETNS_NAME = re.compile(r"[^/\s\x00-\x1f\x7f]{1,255}")
+_NETNS_NAME = re.compile(r"[^/\s\x00-\x1f\x7f]+")
 _BAD_IN_IFNAME = re.compile(r"[/:\s\x00-\x1f\x7f]")
 
 IFNAMSIZ = 15
 """Longest interface name in bytes (linux/if.h counts the NUL: 16)."""
+
+NAME_MAX = 255
+"""Longest file name in bytes (linux/limits.h)."""
 
 ALTNAME_LONGEST = 127
 """Longest altname in bytes (ALTIFNAMSIZ less the NUL)."""
@@ -47,6 +50,8 @@ def check_netns(value: Any) -> str:
     """A netns name: a file name under /run/netns."""
     if not isinstance(value, str) or not _NETNS_NAME.fullmatch(value) or value in (".", ".."):
         raise ValueError(f"{value!r} is no netns name: it must be a file name without '/' and space")
+    if len(value.encode()) > NAME_MAX:
+        raise ValueError(f"a netns name has at most {NAME_MAX} bytes; {value!r} has {len(value.encode())}")
     return value
 
 

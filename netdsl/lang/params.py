@@ -144,7 +144,7 @@ def _annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> A
         return parameter.annotation
     holder = type("holder", (), {"__annotations__": {parameter.name: parameter.annotation}})
     try:
-        return typing.get_type_hints(holder, function.__globals__)[parameter.name]
+        return typing.get_type_hints(holder, inspect.unwrap(function).__globals__)[parameter.name]
     except NameError:
         return object
 

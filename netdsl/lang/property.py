@@ -96,7 +96,7 @@ class _Argument(NamedTuple):
 _Class = TypeVar("_Class", bound="type[Resource]")
 
 
-@dataclass_transform(eq_default=False, kw_only_default=True, field_specifiers=(prop, argument))
+@dataclass_transform(eq_default=False, kw_only_default=True, frozen_default=True, field_specifiers=(prop, argument))
 def kind(cls: _Class) -> _Class:
     """Index the properties and arguments that a kind declares in its body, and those of the kinds that it extends.
 

@@ -66,6 +66,12 @@ class Resource:
         def __init__(self, name: Any = REQUIRED, /, **given: Any) -> None:
             self._declare(current(), name, given)
 
+        def __setattr__(self, word: str, value: Any) -> None:
+            """A resource is what its constructor was given: what is set later would not be checked."""
+            cls = type(self).__name__
+            what = f"{self.title}: {word} cannot be set any more"
+            current().fault(what, user_frame(), f"Give it to the constructor: {cls}(..., {word}=...).")
+
     def _declare(self, declaration: Declaration, name: Any, given: dict[str, Any]) -> None:
         """Check everything that the user wrote, record what is wrong, and take part in the declaration."""
         cls = type(self)
@@ -132,8 +138,8 @@ class Resource:
         for word, other in self.linked():
             if other.netns is not mine["netns"] and other.netns_name != self.netns_name:
                 self.fault(
-                    f"{self.title}: {word} {other.name!r} is in {_inside(other.netns_name)}, "
-                    f"not in {_inside(self.netns_name)}"
+                    f"{self.title}: {word} {other.name!r} is in {inside(other.netns_name)}, "
+                    f"not in {inside(self.netns_name)}"
                 )
 
     def linked(self) -> Iterator[tuple[str, Resource]]:
@@ -231,7 +237,7 @@ class Resource:
         )
 
     def __repr__(self) -> str:
-        return f"<{self.title}{' in ' + _inside(self.netns_name) if self.netns_name else ''}>"
+        return f"<{self.title}{' in ' + inside(self.netns_name) if self.netns_name else ''}>"
 
     # -- the common interface of kinds: pure, and all that the engine knows
 
@@ -352,5 +358,6 @@ def _in_netns(netns: str) -> Need:
     return Need(("netns", "", netns), Gone.VANISH)
 
 
-def _inside(netns: str) -> str:
+def inside(netns: str) -> str:
+    """How messages name a netns."""
     return f"netns {netns}" if netns else "the namespace that netdsl runs in"

@@ -13,6 +13,7 @@ from netdsl.errors import Problem, StackError
 from netdsl.lang.component import Component
 from netdsl.lang.declaration import Declaration, Observer, current, declaring, user_frame
 from netdsl.lang.item import Item
+from netdsl.lang.outputs import plain
 from netdsl.lang.params import Param, params_of
 from netdsl.lang.primitives import duplicates, items_of
 
@@ -31,8 +32,10 @@ class Stack(Generic[P, R]):
         self.function = function
         self.name = function.__name__
         self.doc = inspect.getdoc(function) or ""
-        code = function.__code__
+        code = inspect.unwrap(function).__code__
+        self.file = code.co_filename
         self.where = f"{code.co_filename}:{code.co_firstlineno}"
+        self._flags = code.co_flags
 
     @functools.cached_property
     def params(self) -> dict[str, Param]:
@@ -46,7 +49,16 @@ class Stack(Generic[P, R]):
                 [Problem(f"stack {self.name} was called outside a stack", user_frame(), "Run it with `netdsl up`.")]
             )
         with Component(name):
-            return self.function(*args, **kwargs)
+            return self.run(*args, **kwargs)
+
+    def run(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function. StackError if that would not run it: a generator or a coroutine begins later."""
+        asynchronous = self._flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR)
+        if asynchronous or self._flags & inspect.CO_GENERATOR:
+            how = "is asynchronous" if asynchronous else "is a generator: it has yield in it"
+            fix = "A stack is a plain function: what it constructs is declared."
+            raise StackError([Problem(f"stack {self.name} {how}", self.where, fix)])
+        return self.function(*args, **kwargs)
 
 
 def stack(function: Callable[P, R]) -> Stack[P, R]:
@@ -61,12 +73,14 @@ class Declared:
     items    the primitive resources
     params   every plain parameter's value, defaults included
     outputs  the return value
+    plain    the same as plain values by name, which can be recorded
     checks   what is to be true once it is up
     """
 
     items: list[Item]
     params: Mapping[str, Any]
     outputs: Any
+    plain: dict[str, Any]
     checks: list[Check]
 
 
@@ -93,7 +107,7 @@ def declare(
     declaration.adopts, declaration.adopted = adopts, adopted
     with declaring(declaration):
         try:
-            outputs = stack.function(**values)
+            outputs = stack.run(**values)
         except Exception:
             if declaration.problems:  # a mistake told is worth more than what it brought about
                 raise StackError(declaration.problems) from None
@@ -102,10 +116,16 @@ def declare(
             resource.finished()
     items = items_of(declaration.resources)
     problems = [*declaration.problems, *duplicates(items)]
+    recordable = {}
+    try:
+        recordable = plain(outputs)
+    except ValueError as wrong:
+        fix = "Return texts, numbers, resources, or mappings and lists of them."
+        problems.append(Problem(f"stack {stack.name}: {wrong}", stack.where, fix))
     if problems:
         raise StackError(problems)
     params = {p.name: values.get(p.name, p.default) for p in stack.params.values()}
-    return Declared(items, params, outputs, declaration.checks)
+    return Declared(items, params, outputs, recordable, declaration.checks)
 
 
 __all__ = ["Concatenate", "Declared", "Stack", "declare", "stack"]
