@@ -119,7 +119,7 @@ def test_up_json_is_a_line_for_each_event(sandbox: Sandbox, tmp_path: Path) -> N
         ("list", {"version", "state_dir", "stacks"}),
         ("show", {"version", "stack", "resources"}),
         ("state export", {"version", "stack", "meta", "resources"}),
-        ("kinds", {"version", "kinds"}),
+        ("kinds", {"version", "kinds", "components"}),
         ("kinds vxlan", {"version", "kind", "properties"}),
         ("outputs", {"version", "stack", "outputs"}),
     ],
@@ -230,8 +230,10 @@ def test_the_graph_quotes_names(sandbox: Sandbox, tmp_path: Path) -> None:
 
 def test_kinds_is_a_manual(sandbox: Sandbox) -> None:
     """kinds lists every kind with a sentence; kinds KIND has each of its properties, in whatever case it is written."""
-    lines = [re.sub(r"  \(not in this kernel: .*\)$", "", line) for line in sandbox.netdsl("kinds").stdout.splitlines()]
+    kinds, _, components = sandbox.netdsl("kinds").stdout.partition("\n\n")
+    lines = [re.sub(r"  \(not in this kernel: .*\)$", "", line) for line in kinds.splitlines()]
     assert [line.split()[0] for line in lines] == [cls.__name__ for cls in KINDS.values()]
+    assert [line.split()[0] for line in components.splitlines()[1:]] == ["VxlanPeer", "Overlay"]
     assert all(line.endswith((".", '").', "`.")) and len(line.split()) > 3 for line in lines), lines
     vxlan = sandbox.netdsl("kinds", "vxlan").stdout
     assert vxlan == sandbox.netdsl("kinds", "Vxlan").stdout

@@ -32,13 +32,17 @@ def command(kind: str | None, markdown: bool, as_json: bool) -> int:
                 {"kind": cls.__name__, "doc": summary(cls), "lacks": lacks.get(cls.__name__, [])}
                 for cls in by_name.values()
             ]
-            render.print_json({"version": render.JSON_VERSION, "kinds": rows})
+            made = [{"component": cls.__name__, "doc": summary(cls)} for cls in COMPONENTS]
+            render.print_json({"version": render.JSON_VERSION, "kinds": rows, "components": made})
             return 0
-        width = max(len(cls.__name__) for cls in by_name.values())
+        width = max(len(cls.__name__) for cls in (*by_name.values(), *COMPONENTS))
         for cls in by_name.values():
             lack = lacks.get(cls.__name__, [])
             note = click.style(f"  (not in this kernel: {joined(lack)})", fg="yellow") if lack else ""
             click.echo(f"{cls.__name__:{width}}  {summary(cls)}{note}")
+        click.echo("\nComponents, which are made of several kinds:")
+        for made_of in COMPONENTS:
+            click.echo(f"{made_of.__name__:{width}}  {summary(made_of)}")
         return 0
     component = next((cls for cls in COMPONENTS if cls.__name__.lower() == kind.lower()), None)
     if component is not None:
@@ -61,8 +65,8 @@ def command(kind: str | None, markdown: bool, as_json: bool) -> int:
     return 0
 
 
-def summary(cls: type[Resource]) -> str:
-    """The first line of a kind's docstring."""
+def summary(cls: type[object]) -> str:
+    """The first line of a kind's or a component's docstring."""
     return (cls.__doc__ or "").split("\n")[0]
 
 
