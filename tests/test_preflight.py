@@ -56,6 +56,20 @@ def test_everything_that_is_lacking_is_told_at_once(
     assert "no stacks" in sandbox.netdsl("list").stdout
 
 
+def test_what_the_kernel_offers_hides_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A kind that is lacking is told also beside others that are offered, in whatever order they are declared."""
+    if sandbox.run(["ip", "link", "add", "bond", "type", "bond"], check=False).returncode == 0:
+        pytest.skip("this kernel has bond")
+    assert lacks(sandbox)["Bond"] == ["bond"]
+    program = tmp_path / "lab.py"
+    lines = ['Tap("t")', 'Bond("b")', 'VxlanVni("7", dev=Vxlan("v", external=True, vnifilter=True))']
+    for order in (lines, lines[::-1]):
+        program.write_text("from netdsl import *\n@stack\ndef lab():\n    " + "\n    ".join(order) + "\n")
+        done = sandbox.netdsl("plan", str(program), check=False)
+        assert done.stderr.count("error: ") == 1
+        assert "offers no bond (CONFIG_BONDING), which Bond 'b' needs" in done.stderr
+
+
 def test_many_that_need_it_are_counted(sandbox: Sandbox, lacking: list[str]) -> None:
     """Of many resources that need the same the first are named and the others counted."""
     if "ipip" not in lacking:
