@@ -55,8 +55,10 @@ def program(word: str, folder: Path) -> str:
 
 
 @each
-def test_every_property(sandbox: Sandbox, tmp_path: Path, word: str) -> None:
-    """Each property holds its value, its next one, and its default once it is taken out; at the end all is gone."""
+def test_every_property(make_sandbox: Callable[[], Sandbox], tmp_path: Path, word: str) -> None:
+    """Each property holds its value and its next one; once it is taken out, all is as if it had never been given; at
+    the end all is gone."""
+    sandbox, never = make_sandbox(), make_sandbox()
     path, before = program(word, tmp_path), sandbox.dump()
     sandbox.netdsl("up", path, "--yes")
     assert plan_of(sandbox, "every") == []
@@ -71,6 +73,8 @@ def test_every_property(sandbox: Sandbox, tmp_path: Path, word: str) -> None:
     for arguments in (["-p", "step=1"], ["-p", "without=true"]):
         sandbox.netdsl("up", path, "--yes", *arguments)
         assert plan_of(sandbox, "every") == []
+    never.netdsl("up", path, "--yes", "-p", "without=true")
+    assert unowned(sandbox.dump()) == unowned(never.dump())
     sandbox.netdsl("destroy", "every", "--yes")
     sandbox.wait_until(lambda: sandbox.dump() == before)
 

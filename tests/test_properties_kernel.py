@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from test_kinds_kernel import CASES
 
+from labs import unowned
 from netdsl.kinds import KINDS
 from sandbox import Sandbox
 
@@ -183,12 +185,16 @@ def test_table_is_complete() -> None:
         assert names - set(CASES.get(word, {}).get("values", ())) == set(VALUES[word]), word
 
 
-def test_every_property_is_set_changed_and_taken_out(sandbox: Sandbox, program: Path) -> None:
-    """Each property holds its value after `up`, its new one after a change, and its default after it is taken out."""
+def test_every_property_is_set_changed_and_taken_out(make_sandbox: Callable[[], Sandbox], program: Path) -> None:
+    """Each property holds its value after `up` and its new one after a change; once it is taken out, all is as if it
+    had never been given."""
+    sandbox, never = make_sandbox(), make_sandbox()
     for arguments in (["-p", "step=0"], ["-p", "step=1"], ["-p", "step=1", "-p", "without=true"]):
         sandbox.netdsl("up", str(program), "--yes", *arguments)
         plan = json.loads(sandbox.netdsl("plan", "every", "--json").stdout)
         assert plan["changes"] == []
+    never.netdsl("up", str(program), "--yes", "-p", "step=1", "-p", "without=true")
+    assert unowned(sandbox.dump()) == unowned(never.dump())
     sandbox.netdsl("destroy", "every", "--yes")
 
 

@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem
 
 
 def complete_stack(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Recorded stacks, and Python files."""
+    """Recorded stacks; where none begins so, files."""
     from netdsl.state.store import directory, stacks
 
     folder = directory(ctx.params.get("state_dir") or os.environ.get("NETDSL_STATE_DIR"))

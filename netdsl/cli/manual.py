@@ -29,7 +29,8 @@ runs in), and [`opts=`](#opts).
 
 - The column "default" says what holds when a property is not given: **required** if it has to be, a value that netdsl
   sets, or in brackets the value that the kernel sets, which netdsl then neither writes nor compares. A property that is
-  taken out of the program goes back to the kernel's value, or to the one that was found on an object taken over.
+  taken out of the program goes back to the kernel's value, or to the one that it had before the program named it; a
+  link where the kernel has no value of its own is made anew.
 - The column "change" is empty where the kernel changes the property in place. With "replaces" the object is deleted
   and made again. With "another object" the kernel knows the object by this property: the old one is deleted, a new one
   made.

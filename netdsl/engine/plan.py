@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import attrs
 
@@ -259,17 +260,37 @@ def _diff(change: Change) -> None:
         if fresh:
             item.extra["found"] = {**before, **fresh}
         for name in record.props:
-            if name not in item.props and name in properties:
-                back = before.get(name, properties[name].kernel)
-                if back is not None and have.props.get(name) != back:
-                    change.diffs[name] = (have.props.get(name), back)
+            if name not in item.props and name in properties and name not in ignored:
+                now, back = have.props.get(name), _former(properties[name], before)
+                if now != back and (back is not None or _unsettable(properties[name], now, item, record)):
+                    change.diffs[name] = (now, back)
     if change.diffs:
         change.action = Action.UPDATE
         forcing = [name for name in change.diffs if name in properties and _anew(properties[name], have, item)]
-        if forcing and not change.adopts:
+        unset = [name for name, (_, want) in change.diffs.items() if want is None and not item.kind.whole]
+        if unset:
+            change.action = Action.REPLACE
+            change.reason = f"{unset[0]} is not given any more, and only a new object is without it"
+        elif forcing and not change.adopts:
             change.action, change.reason = Action.REPLACE, f"{forcing[0]} cannot change in place"
         elif forcing:
             change.action, change.reason = Action.REPLACE, f"adopted, but {forcing[0]} cannot change in place"
+
+
+def _former(taken_out: Property, found: Mapping[str, Any]) -> Any:
+    """The value from before us of a property that the program no longer names; None: it is the kernel's to choose."""
+    before = found.get(taken_out.name)
+    return taken_out.kernel if before is None else before
+
+
+def _unsettable(taken_out: Property, now: Any, item: Item, record: Item) -> bool:
+    """Whether the kernel is to choose again: it shows a value that is no choice of netdsl's, nothing else is given in
+    its place, and the object may be written as a whole or made anew, as one that was taken over may not."""
+    if now in ("", []) or taken_out.derived or (record.extra.get("adopted") and not item.kind.whole):
+        return False
+    place = (taken_out.at, taken_out.number)
+    given = (item.kind.properties[name] for name in item.props if name in item.kind.properties)
+    return not (taken_out.at and any((other.at, other.number) == place for other in given))
 
 
 def _anew(changed: Property, have: Have, item: Item) -> bool:

@@ -34,6 +34,7 @@ class FdbEntry(Resource):
     word = "fdb"
     family = "fdb"
     phase = 61
+    whole = True
     check_name = staticmethod(MAC.check)
 
     dev: Link = prop(reference("a link"), word="dev", doc="the vxlan, or the bridge port")

@@ -81,6 +81,7 @@ class NexthopBase(Resource):
 
     family = "nexthop"
     phase = 65
+    whole = True
 
     id: int = prop(
         u32(1),

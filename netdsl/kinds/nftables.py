@@ -67,6 +67,7 @@ class Translation(Resource):
 
     family = "nft"
     phase = 85
+    whole = True
     requires = "CONFIG_NF_TABLES, CONFIG_NFT_NAT"
     check_name = staticmethod(_check_table)
     kernel: ClassVar[str] = "nft"

@@ -49,6 +49,7 @@ class Route(Resource):
     word = "route"
     family = "route"
     phase = 70
+    whole = True
 
     dst: str = prop(NETWORK, word="to", doc='destination network in CIDR form; "default" is 0.0.0.0/0')
     via: str | None = prop(IP, default=None, word="via", kernel="", doc="gateway; on-link, or `onlink` must be set")

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 REQUIRED: Any = object()
 """Stands for a value that the user has to give."""
-DERIVED: Any = None
-"""The default of a property whose value netdsl chooses."""
+DERIVED: Any = object()
+"""The default of a property whose value netdsl chooses where it is not given."""
 
 
 @attrs.frozen
@@ -34,6 +34,7 @@ class Property:
     gone         what happens to this object when the one that the property refers to is deleted
     resend       on a change of any property of the same place this one has to be sent again
     init         whether the constructor takes it; else the kind derives it
+    derived      whether netdsl chooses a value where none is given
     """
 
     name: str
@@ -52,6 +53,7 @@ class Property:
     resend: bool = False
     init: bool = True
     required: bool = False
+    derived: bool = False
     default: Any = None
 
 
@@ -75,9 +77,9 @@ def prop(
     init: bool = True,
 ) -> Any:
     """Declare a property of a kind. Without `default` it is required; a default of None means "not managed"."""
-    required = default is REQUIRED and init
+    required, derived = default is REQUIRED and init, default is DERIVED
     given = {k: v for k, v in locals().items() if k != "kw_only"}
-    return Property("", **{**given, "default": None if default is REQUIRED else default})
+    return Property("", **{**given, "default": None if default in (REQUIRED, DERIVED) else default})
 
 
 def argument(*, default: Any = REQUIRED, kw_only: bool = True) -> Any:

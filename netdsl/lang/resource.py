@@ -50,6 +50,8 @@ class Resource:
     references: ClassVar[tuple[tuple[str, Gone], ...]] = ()
     dumps: ClassVar[tuple[Dump | Files, ...]] = ()
     """The dumps that show objects of this kind."""
+    whole: ClassVar[bool] = False
+    """An update writes the whole object: of a property that is left out the kernel takes its own value again."""
     preexisting: ClassVar[bool] = False
     """The kernel always has the object: creating sets it, deleting restores it, and finding it is no conflict."""
     joining_flushes: ClassVar[tuple[str, ...]] = ()
