@@ -72,10 +72,11 @@ def test_the_script_gives_the_same_kernel_state(make_sandbox: Callable[[], Sandb
     assert changes
     assert {(c["action"], c["adopts"]) for c in changes} == {("same", True)}
     assert all(c["diff"] == {} for c in changes)
-    sandbox.netdsl("up", "--adopt", *arguments, "--yes")
+    taken = sandbox.netdsl("up", "--adopt", *arguments, "--yes").stdout
+    assert f"\n{len(changes)} to take over (0 unchanged)\n" in taken
     assert unowned(sandbox.dump()) == unowned(made)
     assert plan_of(sandbox, *arguments) == []
-    sandbox.netdsl("destroy", name, "--yes")
+    assert " to give back (0 unchanged)\n" in sandbox.netdsl("destroy", name, "--yes").stdout
     assert sandbox.dump() == made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -137,10 +138,13 @@ def summary(plan: Plan) -> str:
     parts = [f"{counts[action]} {words}" for action, words in _WORDS.items() if counts[action]]
     if counts["forget"]:
         parts.append(f"{counts['forget']} to forget")
-    others = sum(1 for change in plan.changes if change.pending and change.action is Action.SAME)
-    if others:
-        parts.append(f"{others} to record anew")
-    return f"{', '.join(parts) or 'no changes'} ({counts['same'] - others} unchanged)"
+    others = Counter(
+        change.verb if change.writes else "record anew"
+        for change in plan.changes
+        if change.pending and change.action is Action.SAME
+    )
+    parts += [f"{number} to {verb}" for verb, number in others.items()]
+    return f"{', '.join(parts) or 'no changes'} ({counts['same'] - others.total()} unchanged)"
 
 
 def params_line(values: Mapping[str, Any]) -> str:
