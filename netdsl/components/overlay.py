@@ -18,8 +18,6 @@ from netdsl.lang.item import DEFAULT_OPTS, Opts
 from netdsl.lang.values import check_network, is_v6, network_of, pack_ip
 
 BACKENDS = ("host-gw", "ipip", "vxlan")
-IPIP_OVERHEAD = 20
-"""Bytes: the outer IPv4 header (RFC 2003)."""
 VXLAN_OVERHEAD, VXLAN_OVERHEAD6 = 50, 70
 """Bytes: the inner Ethernet header, VXLAN and UDP 8 each, the outer IPv4 or IPv6 header (RFC 7348, section 5)."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from netdsl import wire
 from netdsl.kinds.link import Link
 from netdsl.kinds.link_dump import IFLA_EXT_MASK
-from netdsl.kinds.ranges import expand
+from netdsl.kinds.ranges import expand, numeral
 from netdsl.kinds.shell import netns_option, quote
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.dump import Dump, Scope
@@ -36,12 +36,7 @@ _VLAN = Struct("=HH")
 
 def _check_vid(name: Any) -> str:
     """A VLAN ID as a number, or as a string of digits."""
-    digits = isinstance(name, str) and name.isascii() and name.isdigit()
-    if not digits and (isinstance(name, bool) or not isinstance(name, int)):
-        raise ValueError(f"a VLAN ID must be a whole number, not {name!r}")
-    if not FIRST_VID <= int(name) <= LAST_VID:
-        raise ValueError(f"a VLAN ID must be between {FIRST_VID} and {LAST_VID}, not {name}")
-    return str(int(name))
+    return numeral(name, "a VLAN ID", FIRST_VID, LAST_VID)
 
 
 @kind

@@ -7,7 +7,7 @@ from struct import Struct
 from typing import Any
 
 from netdsl import wire
-from netdsl.kinds.ranges import expand
+from netdsl.kinds.ranges import expand, numeral
 from netdsl.kinds.shell import netns_option, option, quote
 from netdsl.kinds.vxlan import VNI_MOST, Vxlan
 from netdsl.lang.declaration import Declaration
@@ -30,12 +30,7 @@ _TUNNEL = Struct("=BBHI")
 
 def _check_vni(name: Any) -> str:
     """A VNI as a number, or as a string of digits."""
-    digits = isinstance(name, str) and name.isascii() and name.isdigit()
-    if not digits and (isinstance(name, bool) or not isinstance(name, int)):
-        raise ValueError(f"a VNI must be a whole number, not {name!r}")
-    if not FIRST_VNI <= int(name) <= VNI_MOST:
-        raise ValueError(f"a VNI must be between {FIRST_VNI} and {VNI_MOST}, not {name}")
-    return str(int(name))
+    return numeral(name, "a VNI", FIRST_VNI, VNI_MOST)
 
 
 @kind

@@ -33,11 +33,6 @@ class Param:
         """Whether a value has to be given."""
         return self.default is inspect.Parameter.empty
 
-    @property
-    def type_name(self) -> str:
-        """As the user wrote it."""
-        return getattr(self.type, "__name__", str(self.type)) if self.type in _PLAIN else str(self.type)
-
 
 def params_of(function: Callable[..., Any]) -> dict[str, Param]:
     """The parameters of a stack function that hold plain values.

@@ -31,7 +31,7 @@ class StackReference:
                 where,
                 "Bring it up first; `netdsl list` shows those that are there.",
             )
-        self.outputs = _Outputs(name, where, found or {}, found is None)
+        self.outputs = _Outputs(name, found or {}, found is None)
 
     def __repr__(self) -> str:
         return f"<StackReference {self.name!r}>"
@@ -40,9 +40,9 @@ class StackReference:
 class _Outputs(dict[str, Any]):
     """Outputs that tell at the user's line what is missing."""
 
-    def __init__(self, stack: str, where: str, found: Mapping[str, Any], broken: bool) -> None:
+    def __init__(self, stack: str, found: Mapping[str, Any], broken: bool) -> None:
         super().__init__(found)
-        self._stack, self._where, self._broken = stack, where, broken
+        self._stack, self._broken = stack, broken
 
     def __missing__(self, name: str) -> Any:
         if not self._broken:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 import attrs
 
@@ -126,6 +126,3 @@ def declare(
         raise StackError(problems)
     params = {p.name: values.get(p.name, p.default) for p in stack.params.values()}
     return Declared(items, params, outputs, recordable, declaration.checks)
-
-
-__all__ = ["Concatenate", "Declared", "Stack", "declare", "stack"]
