@@ -11,6 +11,8 @@ How a page is read, from top to bottom:
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import re
 import sys
 import time
@@ -313,6 +315,22 @@ def test_the_quoted_declaration_is_real() -> None:
 def test_the_manual_is_fresh() -> None:
     """docs/kinds.md is what `netdsl kinds --markdown` prints."""
     assert (DOCS / "kinds.md").read_text() == manual(list(KINDS.values())), "netdsl kinds --markdown > docs/kinds.md"
+
+
+SHOWN = [
+    path for part in ("netdsl", "stacks") for path in sorted((ROOT / part).rglob("*.py")) if ">>> " in path.read_text()
+]
+"""Files with examples in docstrings."""
+
+
+@pytest.mark.parametrize("path", SHOWN, ids=lambda path: str(path.relative_to(ROOT)))
+def test_examples_in_docstrings_hold(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a docstring shows with >>> is what comes of it."""
+    monkeypatch.syspath_prepend(str(STACKS))
+    monkeypatch.syspath_prepend(str(ROOT))
+    name = ".".join(path.relative_to(STACKS if path.is_relative_to(STACKS) else ROOT).with_suffix("").parts)
+    done = doctest.testmod(importlib.import_module(name))
+    assert done.attempted and not done.failed
 
 
 def anchors(page: Path) -> set[str]:

@@ -7,10 +7,10 @@ from typing import Any
 
 
 def quote(text: str) -> str:
-    """One word for a shell. What a terminal would act on is spelt out, for `printf` to make it again.
+    r"""One word for a shell. What a terminal would act on is spelt out, for `printf` to make it again.
 
     >>> quote("br0"), quote("$(reboot)"), quote("a" + chr(27))
-    ('br0', "'$(reboot)'", '"$(printf %b \'a\\\\0033\')"')
+    ('br0', "'$(reboot)'", '"$(printf %b \'a\\0033\')"')
     """
     if text.isprintable():
         return shlex.quote(text)
