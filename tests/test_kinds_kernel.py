@@ -73,7 +73,7 @@ def test_every_property(make_sandbox: Callable[[], Sandbox], tmp_path: Path, wor
     for arguments in (["-p", "step=1"], ["-p", "without=true"]):
         sandbox.netdsl("up", path, "--yes", *arguments)
         assert plan_of(sandbox, "every") == []
-    never.netdsl("up", path, "--yes", "-p", "without=true")
+    never.netdsl("up", path, "--yes", "-p", "step=1", "-p", "without=true")
     assert unowned(sandbox.dump()) == unowned(never.dump())
     sandbox.netdsl("destroy", "every", "--yes")
     sandbox.wait_until(lambda: sandbox.dump() == before)

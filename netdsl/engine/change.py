@@ -73,6 +73,14 @@ class Change:
         return bool(self.adopts or self.releases or self.moved_from or self.settles or self.reoptioned)
 
     @property
+    def returned(self) -> dict[str, Any]:
+        """Properties that are not wanted any more and are set to their former values in place, with these."""
+        if self.action is not Action.UPDATE or self.item.kind.whole:
+            return {}
+        props = self.item.props
+        return {name: back for name, (_, back) in self.diffs.items() if name not in props and back is not None}
+
+    @property
     def reoptioned(self) -> bool:
         """Whether the options that outlive the program are others than the state has."""
         old, new = (self.record or self.item).opts, self.item.opts

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import attrs
+
 from netdsl.engine.change import Action, Change
 from netdsl.engine.observe import Look, Target
 from netdsl.engine.outcome import Outcome
 from netdsl.errors import KernelError, Problem
 from netdsl.kinds import KINDS
+from netdsl.lang.item import Item
 
 
 class ReadBack:
@@ -23,7 +26,7 @@ class ReadBack:
 
     def _started(self) -> Look:
         if self._look is None:
-            items = [change.item for change in self._changes]
+            items = [_shown(change) for change in self._changes]
             if len(self._written) < len(items):
                 # Around them: only both ends of a pair show who the peer is.
                 around = {need.key for change in self._written for need in change.item.needs}
@@ -57,8 +60,15 @@ class ReadBack:
                 continue
             if have.props == item.props:
                 continue
-            for name, want in item.props.items():
+            returned = {name: back for name, back in change.returned.items() if have.props.get(name) is not None}
+            for name, want in {**item.props, **returned}.items():
                 if have.props.get(name) != want and name not in item.opts.ignore_changes:
                     is_now = f"{name} is {have.props.get(name)!r} after it was set to {want!r}"
                     problems.append(Problem(f"{item.title}: {is_now}", item.where))
         return problems
+
+
+def _shown(change: Change) -> Item:
+    """What to look at of a change: also what goes back to a former value."""
+    returned = change.returned
+    return attrs.evolve(change.item, props={**change.item.props, **returned}) if returned else change.item

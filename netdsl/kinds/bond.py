@@ -64,7 +64,7 @@ class Bond(Link):
         doc="how long a carrier has to be away before its port is not used; a multiple of `miimon`",
     )  # fmt: skip
     primary: str | None = prop(
-        PORT_NAME, default=None, at="info", number=IFLA_BOND_PRIMARY, word="primary", kernel="",
+        PORT_NAME, default=None, at="info", number=IFLA_BOND_PRIMARY, word="primary",
         doc="name of the port that is used whenever it can be: active-backup, balance-tlb and balance-alb",
     )  # fmt: skip
     primary_reselect: str | None = prop(

@@ -64,8 +64,9 @@ class Vlan(UpperLink):
     mvrp: bool | None = prop(
         _flag(8), default=None, at="info", number=2, word="mvrp", kernel=False, doc="announce the VLAN with MVRP"
     )
+    # Anew: a change in place leaves the carrier as it was until a port's changes (kernel 6.1, vlan_dev_change_flags).
     bridge_binding: bool | None = prop(
-        _flag(16), default=None, at="info", number=2, word="bridge_binding", kernel=False,
+        _flag(16), default=None, at="info", number=2, word="bridge_binding", kernel=False, replace=True,
         doc="have a carrier only while a port of the bridge below that is in the VLAN has one",
     )  # fmt: skip
 
