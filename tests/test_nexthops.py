@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from errno import EEXIST, EINVAL, ENETDOWN
 from pathlib import Path
 
 import pytest
 
 from labs import plan_of, unowned
+from netdsl import Nexthop
+from netdsl.engine.sender import patient
+from netdsl.lang.ops import Failure
 from sandbox import Sandbox
 
 PROGRAM = """
@@ -112,3 +117,21 @@ def test_links_come_and_go(sandbox: Sandbox, tmp_path: Path, fresh: dict[str, ob
     for uplink, second in (("pa", "true"), ("qa", "true"), ("qa", "false"), ("pa", "false"), ("pa", "true")):
         picture = up(sandbox, path, form, f"uplink={uplink}", f"second={second}")
     assert picture == fresh[form]
+
+
+def test_what_passes_by_itself_is_tried_again() -> None:
+    """A message whose refusal may pass is sent again until it is taken, and what was refused on its account with it, in
+    their order; where nothing may pass, nothing is sent twice."""
+    sent: list[list[int]] = []
+
+    def submit(messages: Sequence[tuple[int, bytes]]) -> dict[int, Failure]:
+        sent.append([number for number, _ in messages])
+        down = len(sent) < 3
+        return {n: Failure(why) for n, why in ((2, ENETDOWN), (3, EINVAL)) if down} | {4: Failure(EEXIST)}
+
+    messages = [(number, b"") for number in (1, 2, 3, 4)]
+    assert patient(submit, messages, {2: Nexthop.passing}) == {4: Failure(EEXIST)}
+    assert sent == [[1, 2, 3, 4], [2, 3, 4], [2, 3, 4]]
+    sent.clear()
+    assert set(patient(submit, messages, {})) == {2, 3, 4}
+    assert len(sent) == 1

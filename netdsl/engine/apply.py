@@ -13,7 +13,7 @@ from netdsl.engine.compile import MACHINE, Encoding, Step, Wave, creations, dele
 from netdsl.engine.observe import Observation
 from netdsl.engine.observe import Target as Observed
 from netdsl.engine.outcome import Outcome
-from netdsl.engine.sender import Batch, Sender, sender
+from netdsl.engine.sender import Batch, Sender, patient, sender
 from netdsl.lang.item import Gone
 from netdsl.lang.ops import Call, DropNetns, Failure, MakeNetns, MakeTun, Probe, Send, Transaction, WriteSysctl
 
@@ -268,7 +268,10 @@ class Run:
         """Batches in the order in which they are to be sent: one, unless some go elsewhere or are no messages."""
         target, encoding = self.target, self.encoding
         where, messages, calls, owners = place, list[tuple[int, bytes]](), list[tuple[int, Call]](), Owners()
-        batches: list[tuple[Batch, Owners]] = [(partial(target.submit, where, messages), owners)]
+        passing: dict[int, tuple[int, ...]] = {}
+        batches: list[tuple[Batch, Owners]] = [
+            (partial(patient, partial(target.submit, where), messages, passing), owners)
+        ]
         calling = False
         seq = 0
         for step in steps:
@@ -277,10 +280,12 @@ class Run:
                 if isinstance(op, Send):
                     if calling or (place if op.netns is None else op.netns) != where:
                         where, messages, owners = place if op.netns is None else op.netns, [], {}
-                        batches.append((partial(target.submit, where, messages), owners))
+                        batches.append((partial(patient, partial(target.submit, where), messages, passing), owners))
                         calling = False
                     seq += 1
                     messages.append((seq, op.message(seq)))
+                    if step.item.kind.passing:
+                        passing[seq] = step.item.kind.passing
                 elif isinstance(op, Transaction | MakeTun):
                     if not calling:
                         calls, owners = [], {}

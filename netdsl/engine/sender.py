@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
 from threading import Thread
+from time import monotonic, sleep
 from typing import TypeAlias
 
 from netdsl.lang.ops import Failure
 
+Messages: TypeAlias = Sequence[tuple[int, bytes]]
+"""By number."""
 Batch: TypeAlias = Callable[[], dict[int, Failure]]
 """Sends messages and gives those that were refused, by their numbers."""
 
 _SWITCH = 0.00002
 """Seconds until a thread that computes lets the sender have its turn; Python's own 0.005 is a batch's whole time."""
+
+
+PATIENCE = 2.0
+"""Seconds for what passes by itself: the kernel hands a carrier on from link to link when it gets to it."""
+_FIRST, _LONGEST = 0.001, 0.05
+"""Seconds between two attempts, doubled each time."""
+
+
+def patient(
+    submit: Callable[[Messages], dict[int, Failure]], messages: Messages, passing: Mapping[int, Collection[int]]
+) -> dict[int, Failure]:
+    """Send messages; what was refused is sent again, in its order, while some of it may pass by itself: `passing` has
+    the errors that do, by message."""
+    refused = submit(messages)
+    end, pause = monotonic() + PATIENCE, _FIRST
+    while any(refused[n].errno in passing.get(n, ()) for n in refused) and monotonic() < end:
+        sleep(pause)
+        pause = min(2 * pause, _LONGEST)
+        refused = submit([message for message in messages if message[0] in refused])
+    return refused
 
 
 class Sender:

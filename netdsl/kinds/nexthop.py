@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from errno import ENETDOWN
 from struct import Struct
 from typing import Any, TypeAlias, Union
 
@@ -82,6 +83,7 @@ class NexthopBase(Resource):
     family = "nexthop"
     phase = 65
     whole = True
+    passing = (ENETDOWN,)  # the carrier of a bridge comes some time after that of its first port (linkwatch_event)
 
     id: int = prop(
         u32(1),

@@ -50,6 +50,8 @@ class Resource:
     references: ClassVar[tuple[tuple[str, Gone], ...]] = ()
     dumps: ClassVar[tuple[Dump | Files, ...]] = ()
     """The dumps that show objects of this kind."""
+    passing: ClassVar[tuple[int, ...]] = ()
+    """Errors of the kernel that pass by themselves: what it makes in its own time is not there yet."""
     whole: ClassVar[bool] = False
     """An update writes the whole object: of a property that is left out the kernel takes its own value again."""
     preexisting: ClassVar[bool] = False
