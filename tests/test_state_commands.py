@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from saboteur import Saboteur
 
 from sandbox import Sandbox
 
@@ -257,19 +258,38 @@ BAD = {
     "no netns": (spoilt(lambda d: d["resources"][0].update(netns="../../x")), "is no export of netdsl's", 2),
     "no link": (spoilt(lambda d: d["resources"][0].update(name="a/b")), "is no export of netdsl's", 2),
     "no properties": (spoilt(lambda d: d["resources"][0].pop("props")), "is no export of netdsl's", 2),
+    "deep": (lambda _: "[" * 100_000, "is no JSON: maximum recursion depth exceeded", 2),
+    "another property": (spoilt(lambda d: d["resources"][0]["props"].update(colour=1)), "is no export of netdsl's", 2),
+    "name": (spoilt(lambda d: d["resources"][0].update(urn="::::bridge::br1")), "is no export of netdsl's", 2),
+    "component": (spoilt(lambda d: d["resources"][0].update(component="..")), "is no export of netdsl's", 2),
+    "order": (spoilt(lambda d: d["resources"][0].update(after=[1])), "is no export of netdsl's", 2),
+    "ifindex": (spoilt(lambda d: d["resources"][0]["extra"].update(ifindex=10**30)), "is no export of netdsl's", 2),
+    "mark": (spoilt(lambda d: d["resources"][0]["extra"].update(adopted="no")), "is no export of netdsl's", 2),
+    "options": (spoilt(lambda d: d["resources"][0]["opts"].update(protect=[])), "is no export of netdsl's", 2),
+    "program": (spoilt(lambda d: d["meta"].update(program=1)), "is no export of netdsl's", 2),
+    "values": (spoilt(lambda d: d["meta"].update(values=[])), "is no export of netdsl's", 2),
+    "outputs": (spoilt(lambda d: d["meta"].update(outputs=None)), "is no export of netdsl's", 2),
+    "half a place": (spoilt(lambda d: d["meta"].pop("cookie")), "is no export of netdsl's", 2),
+    "value": (spoilt(lambda d: d["resources"][0]["props"].update(mtu="1; reboot")), "mtu must be a whole number", 2),
+    "large": (spoilt(lambda d: d["resources"][0]["props"].update(mtu=10**30)), "mtu must be between", 2),
+    "mac": (spoilt(lambda d: d["resources"][0]["extra"].update(found={"mac": "x"})), "mac must be a MAC address", 2),
 }
 
 
 def test_what_is_no_export_is_refused(sandbox: Sandbox, tmp_path: Path) -> None:
     """A file that is corrupt, of another version or names what cannot be is one error, and makes no state."""
-    sandbox.netdsl("up", str(stack_file(tmp_path, 'Bridge("br0")')), "--yes")
-    whole = sandbox.netdsl("state", "export").stdout
-    file, elsewhere = tmp_path / "bad.json", {"NETDSL_STATE_DIR": str(tmp_path / "new")}
-    for spoil, words, code in BAD.values():
+    saboteur = Saboteur(sandbox)
+    saboteur.run("up", str(stack_file(tmp_path, 'Bridge("br0")')), "--yes")
+    whole = saboteur.run("state", "export").out
+    file, elsewhere = tmp_path / "bad.json", ("--state-dir", str(tmp_path / "new"))
+    for name, (spoil, words, code) in BAD.items():
         file.write_text(spoil(json.loads(whole)))
-        assert words in error(sandbox.netdsl("state", "import", str(file), env=elsewhere, check=False), code)
-    said = error(sandbox.netdsl("state", "import", str(tmp_path), env=elsewhere, check=False), 2)
-    assert "cannot be read: Is a directory" in said
+        done = saboteur.run("state", "import", str(file), *elsewhere, check=False)
+        assert (done.code, done.out) == (code, ""), name
+        assert words in done.err, name
+    done = saboteur.run("state", "import", str(tmp_path), *elsewhere, check=False)
+    assert done.code == 2
+    assert "cannot be read: Is a directory" in done.err
     assert not (tmp_path / "new").exists()
 
 

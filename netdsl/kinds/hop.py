@@ -10,6 +10,7 @@ import attrs
 
 from netdsl import wire
 from netdsl.kinds.link import Link
+from netdsl.lang.naming import check_ifname
 from netdsl.lang.values import ValueType, check_ip, is_v6, pack_ip, unpack_ip
 
 RTA_MULTIPATH, RTA_GATEWAY, RTA_VIA = 9, 5, 18
@@ -86,7 +87,20 @@ def _no_bytes(_value: Any) -> Any:
     raise TypeError("paths are encoded by pack_paths")
 
 
-PATHS = ValueType("list of Hop", _check, _no_bytes, _no_bytes)
+def _check_recorded(value: Any) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(path, dict) and "dev" in path for path in value):
+        raise ValueError(f"must be a list of paths, not {value!r}")
+    for path in value:
+        check_ifname(path["dev"])
+        check_weight(path.get("weight"), str(path["dev"]))
+        if "via" in path:
+            check_ip(path["via"])
+        if not isinstance(path.get("onlink", True), bool):
+            raise ValueError(f"must have onlink true or false, not {path['onlink']!r}")
+    return value
+
+
+PATHS = ValueType("list of Hop", _check, _no_bytes, _no_bytes, recorded=_check_recorded)
 
 
 def normal(hops: Sequence[Hop]) -> list[dict[str, Any]]:

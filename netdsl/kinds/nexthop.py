@@ -70,9 +70,25 @@ def _check_nexthop(value: Any) -> NexthopBase:
     raise ValueError(f"must be a Nexthop or a NexthopGroup, not {value!r}")
 
 
-MEMBERS = ValueType("list of Nexthop or (Nexthop, weight)", _check_members, _no_bytes, _no_bytes)
+_ID = u32(1)
+
+
+def _check_recorded(value: Any) -> list[dict[str, int]]:
+    if not isinstance(value, list) or not all(
+        isinstance(part, dict) and set(part) == {"id", "weight"} for part in value
+    ):
+        raise ValueError(f"must be a list of mappings of id and weight, not {value!r}")
+    for part in value:
+        _ID.check(part["id"])
+        check_weight(part["weight"], str(part["id"]), WEIGHT_MOST)
+    return value
+
+
+MEMBERS = ValueType(
+    "list of Nexthop or (Nexthop, weight)", _check_members, _no_bytes, _no_bytes, recorded=_check_recorded
+)
 """Its normal form is a list of mappings of id and weight, sorted by id."""
-NEXTHOP = ValueType("Nexthop or NexthopGroup", _check_nexthop, _no_bytes, _no_bytes)
+NEXTHOP = ValueType("Nexthop or NexthopGroup", _check_nexthop, _no_bytes, _no_bytes, recorded=_ID.check)
 """Its normal form is the number of the nexthop."""
 
 

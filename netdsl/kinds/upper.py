@@ -12,6 +12,7 @@ from netdsl.kinds.shell import ip, quote
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.dump import Nsid, Scope
 from netdsl.lang.item import Gone, Item, Key, Need
+from netdsl.lang.naming import check_place
 from netdsl.lang.ops import Env, Op, Send
 from netdsl.lang.property import kind, prop
 from netdsl.lang.resource import Namespace
@@ -21,7 +22,7 @@ IFLA_LINK = 5
 SAME_NETNS = -1
 """What `link_nsid` is when the lower device is in the link's own netns."""
 
-LOWER = ValueType("a link", reference("a link").check, lambda _: b"", lambda _: None)
+LOWER = ValueType("a link", reference("a link").check, lambda _: b"", lambda _: None, recorded=check_place)
 """Its normal form is "ifname", or "netns/ifname" in another netns."""
 
 

@@ -11,6 +11,7 @@ from netdsl.kinds.link_wire import IFF_UP, IFLA_IFNAME, IFLA_LINKINFO, IFLA_NET_
 from netdsl.kinds.shell import ip, quote
 from netdsl.lang.dump import Nsid, Scope
 from netdsl.lang.item import Gone, Have, Item, Key, Need
+from netdsl.lang.naming import check_place
 from netdsl.lang.ops import Env, Op, Send
 from netdsl.lang.property import kind, prop
 from netdsl.lang.values import ValueType
@@ -30,7 +31,7 @@ def _check_peer(value: Any) -> Any:
     raise ValueError(f"must be a VethEnd, not {value!r}")
 
 
-PEER = ValueType("VethEnd", _check_peer, lambda _: b"", lambda _: None)
+PEER = ValueType("VethEnd", _check_peer, lambda _: b"", lambda _: None, recorded=check_place)
 """Its normal form is "netns/ifname"."""
 
 

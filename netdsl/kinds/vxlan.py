@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from struct import Struct
 from typing import Any
 
 import attrs
@@ -17,12 +18,12 @@ from netdsl.lang.property import argument, kind, prop
 from netdsl.lang.values import (
     FLAG,
     PRESENCE,
+    ValueType,
     be16,
     be32,
     is_v6,
     multicast_ip,
     numbered,
-    port_range,
     reference,
     u8,
     u32,
@@ -39,6 +40,27 @@ OVERHEAD = {False: 50, True: 70}
 
 The kernel takes them off the MTU of `dev` (vxlan_config_apply); without `dev` it takes 1500, and full frames vanish.
 """
+
+_PORTS = Struct(">HH")
+
+
+def _check_ports(value: Any) -> str:
+    low, _, high = value.partition("-") if isinstance(value, str) else ("", "", "")
+    if not (low.isascii() and low.isdigit() and high.isascii() and high.isdigit()):
+        raise ValueError(f'must be a range of ports like "32768-60999", not {value!r}')
+    if int(low) > int(high) or int(high) > 65535 or (int(low) == 0 and int(high) > 0):
+        raise ValueError(f"must go from a lower port to a higher one within 1..65535, not {value}")
+    return f"{int(low)}-{int(high)}"
+
+
+PORT_RANGE = ValueType(
+    "range of ports",
+    _check_ports,
+    lambda v: _PORTS.pack(*map(int, v.split("-"))),
+    lambda p: "{}-{}".format(*_PORTS.unpack_from(p)),
+    spoken=lambda v: tuple(v.split("-")),
+)
+"""Two ports "LOW-HIGH", two bytes each in network order; "0-0" leaves the choice to the kernel."""
 
 
 def other_family(have: Mapping[str, Any], want: Mapping[str, Any]) -> bool:
@@ -120,7 +142,7 @@ class Vxlan(Link):
         doc="UDP destination port; without it the kernel takes 8472 (IANA's is 4789)",
     )  # fmt: skip
     port_range: str | None = prop(
-        port_range(), default=None, at="info", number=10, word="srcport", kernel="0-0", replace=True,
+        PORT_RANGE, default=None, at="info", number=10, word="srcport", kernel="0-0", replace=True,
         doc="UDP source ports that flows are spread over; 0-0: those of the sysctl ip_local_port_range",
     )  # fmt: skip
     udp_csum: bool | None = prop(

@@ -62,6 +62,15 @@ def check_text(value: Any) -> str:
     return value
 
 
+def check_place(value: Any) -> str:
+    """The normal form of a link in whatever netns: "netns/ifname", without a netns for the one that netdsl runs in."""
+    netns, _, name = check_text(value).rpartition("/")
+    if netns:
+        check_netns(netns)
+    check_ifname(name)
+    return str(value)
+
+
 def digest(text: str, size: int) -> bytes:
     """A stable hash of so many bytes (BLAKE2b, RFC 7693)."""
     return blake2b(text.encode(), digest_size=size).digest()

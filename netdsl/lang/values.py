@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 
 from netdsl import wire
+from netdsl.lang.naming import check_ifname
 
 Value = Any
 """A normal form: bool, int or str (a reference to a resource until it is turned into an item)."""
@@ -33,6 +34,7 @@ class ValueType:
     absent  what it means that the kernel shows no such attribute
     spoken  what `ip` wants to read, where that is not the value itself; several words are a tuple
     presence  the attribute stands for True by being there (NLA_FLAG)
+    recorded  the normal form -> itself, where `check` takes something else; ValueError as there
     """
 
     name: str
@@ -43,29 +45,11 @@ class ValueType:
     spoken: Callable[[Any], Any] = lambda value: value
     absent: Value = None
     presence: bool = False
+    recorded: Callable[[Any], Value] | None = None
 
-
-_PORTS = Struct(">HH")
-
-
-def port_range() -> ValueType:
-    """A range of ports "LOW-HIGH", two times two bytes in network order; "0-0" leaves the choice to the kernel."""
-
-    def check(value: Any) -> str:
-        low, _, high = value.partition("-") if isinstance(value, str) else ("", "", "")
-        if not (low.isascii() and low.isdigit() and high.isascii() and high.isdigit()):
-            raise ValueError(f'must be a range of ports like "32768-60999", not {_shown(value)}')
-        if int(low) > int(high) or int(high) > 65535 or (int(low) == 0 and int(high) > 0):
-            raise ValueError(f"must go from a lower port to a higher one within 1..65535, not {value}")
-        return f"{int(low)}-{int(high)}"
-
-    return ValueType(
-        "range of ports",
-        check,
-        lambda v: _PORTS.pack(*map(int, v.split("-"))),
-        lambda p: "{}-{}".format(*_PORTS.unpack_from(p)),
-        spoken=lambda v: tuple(v.split("-")),
-    )
+    def check_recorded(self, value: Any) -> Value:
+        """A normal form that comes from outside. Raises ValueError for what is none."""
+        return (self.recorded or self.check)(value)
 
 
 def _no_pack(_value: Any) -> bytes:
@@ -396,4 +380,6 @@ def reference(what: str, *words: str) -> ValueType:
             return value
         raise ValueError(f"must be {what}, not {_shown(value)}")
 
-    return ValueType(what, check, wire.U32.pack, lambda payload: wire.U32.unpack(payload)[0], link=True)
+    return ValueType(
+        what, check, wire.U32.pack, lambda payload: wire.U32.unpack(payload)[0], link=True, recorded=check_ifname
+    )
