@@ -135,3 +135,24 @@ def test_what_passes_by_itself_is_tried_again() -> None:
     sent.clear()
     assert set(patient(submit, messages, {})) == {2, 3, 4}
     assert len(sent) == 1
+
+
+MOVED = """
+from netdsl import *
+
+@stack
+def lab(far: str = "a"):
+    namespaces = {"a": Netns("a"), "b": Netns("b")}
+    wire = Veth("wire", addresses=["10.0.0.1/24"], peer=VethEnd("far", netns=namespaces[far]))
+    Nexthop("hop", id=1, via="10.0.0.2", dev=wire)
+"""
+
+
+def test_the_far_end_moves(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Where a link is in the namespace that netdsl runs in too, a nexthop on it waits for the carrier that its new far
+    end gives, not for that of the old one."""
+    path = tmp_path / "lab.py"
+    path.write_text(MOVED)
+    for far in ("a", "b", "a"):
+        sandbox.netdsl("up", str(path), "--yes", "-p", f"far={far}")
+        assert plan_of(sandbox, "lab") == [], far

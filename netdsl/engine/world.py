@@ -25,8 +25,10 @@ class Surroundings:
                     self._users[(key, prop)] += 1
         for netns, scope in seen.scopes.items():
             if netns not in owned:
+                wanted = {item.key for item in items if item.netns == netns}  # what they will be counts
                 for key, have in scope.found.items():
-                    self._inside.setdefault((netns, key[0]), []).append((key, have.props))
+                    if key not in wanted:
+                        self._inside.setdefault((netns, key[0]), []).append((key, have.props))
 
     def inside(self, netns: str, family: str) -> Sequence[tuple[Key, Mapping[str, Any]]]:
         """Wanted and existing objects of a family in a netns, and their properties."""
