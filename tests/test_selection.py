@@ -307,3 +307,18 @@ def sends(lab: Lab, *args: str) -> list[str]:
     trace = ["strace", "--seccomp-bpf", "-f", "-qq", "-o", str(log), "-e", "trace=sendto"]
     lab.sandbox.run([*trace, *lab.argv(*args)])
     return sorted(re.findall(r"nlmsg_type=(\w+)", log.read_text()))
+
+
+def test_the_ends_of_a_pair_go_together(lab: Lab) -> None:
+    """Where the deletion of one end of a veth pair is left out, so is that of the other, which would take it along; and
+    one that is to go pulls the other in."""
+    lab.write('w = Veth("w", peer=VethEnd("far"))\nNeighbor("10.0.0.9", dev=w, lladdr="02:00:00:00:00:01")')
+    lab.up()
+    lab.write('Bridge("other")')
+    lab.up("--exclude", "10.0.0.9*")
+    assert set(lab.links()) == {"w", "far", "other"}
+    assert len(lab.recorded()) == 4
+    done = lab.up("--target", "far")
+    assert "note: --target pulls in: Veth 'w'" in done.stdout
+    assert set(lab.links()) == {"other"}
+    assert set(lab.recorded()) == {"::::bridge::other"}
