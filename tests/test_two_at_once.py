@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from going_back import LAB, program
 
+from labfile import Lab
 from labs import plan_of
 from sandbox import Sandbox
 
@@ -51,6 +53,31 @@ def test_waiting_for_the_holder(sandbox: Sandbox, tmp_path: Path) -> None:
     assert (first.wait(), second.returncode, err) == (0, 0, "")
     assert "7 unchanged" in out
     assert plan_of(sandbox, "lab") == []
+
+
+def opened(pid: int) -> set[str]:
+    """The files that a process has open."""
+    found = set()
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            found.add(os.readlink(file))
+    return found
+
+
+def test_who_waited_for_a_destroy(sandbox: Sandbox, tmp_path: Path) -> None:
+    """An `up` that waited while another run took the state's file away, as `destroy` does, makes a new one."""
+    lab = Lab(sandbox, tmp_path)
+    lab.write('Bridge("br0")')
+    lab.up()
+    with lab.holding():
+        second = sandbox.popen(lab.argv("up", "lab", "--yes", "--lock-timeout", "60s"))
+        sandbox.wait_until(lambda: str(lab.state_dir / "lab.lock") in opened(second.pid))
+        (lab.state_dir / "lab.db").unlink()
+        sandbox.run(["ip", "link", "del", "br0"])
+    out, err = second.communicate()
+    assert (second.returncode, err) == (0, "")
+    assert "done: 1 created" in out
+    assert lab.pending() == []
 
 
 def test_a_dead_holder_holds_nothing(sandbox: Sandbox, tmp_path: Path) -> None:

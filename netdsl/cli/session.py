@@ -51,7 +51,8 @@ class Session:
     declared: Declared | None = None
 
     def reload(self) -> None:
-        """Read the state again (after the lock was taken)."""
+        """Read the state again (after the lock was taken): another run may have put another file in its place."""
+        self.store.close()
         self.recorded = self.store.load()
         self._forget_cookies()
 
