@@ -319,6 +319,130 @@ def test_what_a_killed_run_may_have_given_is_nothing_to_go_back_to(
     assert "ifalias" not in sandbox.ip("link", "show", "br")[0]
 
 
+TWO_OF_ONE = """
+from netdsl import *
+
+@stack
+def two(after: bool = False):
+    if after:
+        Vxlan("link", vni=7, addresses=["10.0.0.1/24"])
+    else:
+        Veth("link", peer=VethEnd("far"), addresses=["10.0.0.1/24"])
+"""
+
+
+def test_refresh_settles_what_a_killed_run_left(sandbox: Sandbox, saboteur: Saboteur, tmp_path: Path) -> None:
+    """Killed while a link gives way to one of another kind under its name, which are two records of one identity,
+    `refresh` records the one that is there, and the state can be used."""
+    path = tmp_path / "two.py"
+    path.write_text(TWO_OF_ONE)
+    lab = Lab(sandbox, saboteur, str(path))
+    saboteur.run(*lab.up)
+    seen = set()
+    for at in spread(points(saboteur, "", *lab.up, "-p", "after=yes"), 8):
+        lab.goes(f"before {at}")
+        saboteur.run(*lab.up)
+        struck(saboteur.run(*lab.up, "-p", "after=yes", strike="kill", at=at), "kill", at)
+        saboteur.run("state", "export", "two", "-o", str(tmp_path / "two.json"))
+        saboteur.run("state", "import", str(tmp_path / "two.json"), "--state-dir", str(tmp_path / f"copy{at}"))
+        told = json.loads(saboteur.run("refresh", "two", "--yes", "--json").out.split("\n")[0])["drift"]
+        links = {link["ifname"]: link.get("linkinfo", {}).get("info_kind") for link in sandbox.ip("-d", "link")}
+        there = {links["link"]} if "link" in links else set()
+        kinds = {urn.split("::")[2] for urn in recorded(saboteur, "two") if urn.endswith("::link")}
+        assert kinds == there, f"killed at {at}"
+        assert {c["kind"] for c in told if c["name"] == "link" and c["action"] != "forget"} <= there, f"killed at {at}"
+        assert saboteur.run("refresh", "two", "--preview-only").out.endswith("as recorded)\n"), f"killed at {at}"
+        seen |= kinds
+        saboteur.run(*lab.up)
+    assert seen == {"veth", "vxlan"}
+    lab.goes("the last")
+
+
+def test_refresh_takes_away_what_was_to_be_a_netns(vxlan: Lab) -> None:
+    """Killed anywhere while it makes namespaces, `refresh` leaves no name of one behind that nobody has on record."""
+    total = points(vxlan.saboteur, "netns", *vxlan.up)
+    vxlan.goes("counting")
+    for at in spread(total, 6):
+        when = struck(vxlan.saboteur.run(*vxlan.up, strike="netns:kill", at=at), "kill", at)
+        vxlan.saboteur.run("refresh", vxlan.name, "--yes")
+        names = {urn.rpartition("::")[2] for urn in recorded(vxlan.saboteur, vxlan.name) if "::netns::" in urn}
+        assert set(vxlan.sandbox.netns_names()) - {"foreign"} == names, when
+        vxlan.goes(when)
+
+
+PARTS = """
+from netdsl import *
+
+@stack
+def parts(mtu: int = 1500, more: bool = True, old: bool = False):
+    Bridge("one", mtu=mtu)
+    if more:
+        Bridge("two", mtu=mtu, addresses=["10.0.0.1/24"])
+    if old:
+        Bridge("three")
+"""
+
+
+def test_what_a_part_leaves_out_stays_open(sandbox: Sandbox, saboteur: Saboteur, tmp_path: Path) -> None:
+    """Of what a killed run left open, an `up` of a part settles that part; the rest is not recorded as made or as
+    deleted by it, and the next whole `up` settles it."""
+    path = tmp_path / "parts.py"
+    path.write_text(PARTS)
+    lab = Lab(sandbox, saboteur, str(path))
+    first, then = (
+        (*lab.up, "-p", "more=no", "-p", "old=yes"),
+        (*lab.up, "-p", "more=yes", "-p", "old=no", "-p", "mtu=1400"),
+    )
+    saboteur.run(*first)
+    total = points(saboteur, "", *then)
+    for at in spread(total, 6):
+        lab.goes(f"before {at}")
+        saboteur.run(*first)
+        struck(saboteur.run(*then, strike="kill", at=at), "kill", at)
+        saboteur.run(*then, "--target", "one", strike="state:kill", at=2)  # which may be killed too
+        saboteur.run(*then, "--target", "one")
+        there = {link["ifname"] for link in sandbox.ip("link")} & {"one", "two", "three"}
+        export = json.loads(saboteur.run("state", "export", "parts").out)
+        settled = {r["name"] for r in export["resources"] if r["kind"] == "bridge" and "unsettled" not in r["extra"]}
+        assert "one" in settled
+        assert settled <= there, f"killed at {at}"
+        assert there <= {r["name"] for r in export["resources"]}, f"killed at {at}"
+        saboteur.run(*then)
+        assert saboteur.plan(str(path)) == [], f"killed at {at}"
+    lab.goes("the last")
+
+
+REPLACED = """
+from netdsl import *
+
+@stack
+def replaced(vni: int = 1):
+    Vxlan("v", vni=vni, addresses=["10.0.0.1/24"])
+"""
+
+
+@pytest.mark.parametrize(("strike", "at"), [("sent:interrupt", 0), ("message:EPERM", 1)])
+def test_what_went_to_be_made_anew_is_not_recorded(
+    sandbox: Sandbox, saboteur: Saboteur, tmp_path: Path, strike: str, at: int
+) -> None:
+    """A link that was deleted and then not made again, since the run was interrupted or refused it, is recorded no
+    more, nor what stood on it; `rollback` makes what there was before."""
+    path = tmp_path / "replaced.py"
+    path.write_text(REPLACED)
+    up = ("up", str(path), "--yes")
+    saboteur.run(*up)
+    assert len(recorded(saboteur, "replaced")) == 2
+    done = saboteur.run(*up, "-p", "vni=2", strike=strike, at=at)
+    struck(done, strike, at)
+    assert done.code == (130 if "interrupt" in strike else 4), done
+    assert "v" not in {link["ifname"] for link in sandbox.ip("link")}
+    assert recorded(saboteur, "replaced") == set()
+    saboteur.run("rollback", "replaced", "1", "--yes")
+    (link,) = sandbox.ip("-d", "link", "show", "v")
+    assert link["linkinfo"]["info_data"]["id"] == 1
+    assert len(recorded(saboteur, "replaced")) == 2
+
+
 # Interrupted
 
 

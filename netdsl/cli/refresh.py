@@ -92,6 +92,8 @@ def _confirmed(session: Session, plan: Plan) -> Plan:
 
 def _record(session: Session, changes: list[Change]) -> None:
     """As a run of its own, which `netdsl rollback` can take back."""
+    forgotten = [c.item.name for c in changes if c.item.key[0] == "netns" and c.action is Action.FORGET]
+    session.machine.sweep(forgotten)  # the name of a netns that a killed run did not get to make
     meta = {**session.recorded.meta, **session.meta()}
     session.store.begin("refresh", meta)
     session.store.intend(changes)

@@ -162,6 +162,7 @@ def remove(
             )
         if not yes:
             confirm_on_terminal(f"Forget {joined([render.escaped(item.urn) for item in items])}?")
+        session.machine.sweep(item.name for item in items if item.key[0] == "netns")
         session.store.forget(item.urn for item in items)
     for item in items:
         click.echo(f"forgotten: {render.escaped(item.urn)}")

@@ -308,7 +308,7 @@ class Run:
         self._settle([step for step in steps if id(step) not in cut], owners, failures)
         begun = {id(step.change) for step, _ in owners.values()}
         unfinished = [step for step in steps if id(step) in cut]
-        self._done.update(id(step.change) for step in unfinished if id(step.change) in begun)
+        self._done.update(id(step.change) for step in unfinished if id(step.change) in begun and step.verb != "delete")
         self._leave(unfinished)
 
     def _settle(self, steps: Sequence[Step], owners: Owners, failures: Mapping[int, Failure]) -> None:
@@ -326,7 +326,7 @@ class Run:
                 refused.add(id(step.change))
             elif (not first or step.verb == "finish") and id(step.change) not in refused:
                 self.outcome.partly.add(id(step.change))
-        self._done.update(id(step.change) for step in steps)
+        self._done.update(id(step.change) for step in steps if step.verb != "delete")
         self.progress(len(steps))
 
     def _fail(self, step: Step, failure: Failure) -> None:

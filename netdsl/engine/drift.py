@@ -10,7 +10,7 @@ import attrs
 from netdsl.engine.change import Action, Change, Plan
 from netdsl.engine.graph import sorted_items
 from netdsl.engine.observe import Observation, Target, observe
-from netdsl.engine.plan import compare
+from netdsl.engine.plan import by_key, compare
 from netdsl.errors import Problem
 from netdsl.kinds import KINDS
 from netdsl.lang.item import Item, Key, Props
@@ -50,7 +50,7 @@ def look(target: Target, stack: str, recorded: Mapping[Key, Item], items: Sequen
     beyond = {need.key for item in items for need in item.needs if item.kind.is_link and need.key not in mine}
     around = [recorded[key] for key in beyond if key in recorded]  # only both ends of a pair show that it is one
     seen = observe(target, [*items, *around], KINDS)
-    changes, problems = compare(stack, as_wanted(items), items, seen)
+    changes, problems = compare(stack, as_wanted(by_key(stack, items, seen).values()), items, seen)
     found = {change.item.urn: _drift(change, problems) for change in changes if not change.settles}
     return {urn: drift for urn, drift in found.items() if drift is not None}
 
@@ -71,15 +71,18 @@ def _turned(change: Change) -> dict[str, tuple[Any, Any]]:
 def taking_in(stack: str, recorded: Sequence[Item], seen: Observation) -> Plan:
     """What makes the records say what is there: each change's `diffs` are from what is recorded to what is there.
 
-    What an interrupted run left open is settled by the same rule.
+    What an interrupted run left open is settled by the same rule; of two records of one identity that it left, what is
+    there says which is right.
     """
-    changes, problems = compare(stack, as_wanted(recorded), recorded, seen)
+    changes, problems = compare(stack, as_wanted(by_key(stack, recorded, seen).values()), recorded, seen)
     return Plan(stack, [_taken_in(change, _drift(change, problems)) for change in changes])
 
 
 def _taken_in(change: Change, drift: Drift | None) -> Change:
     record, have = change.record, change.have
     assert record is not None
+    if change.action is Action.FORGET:
+        return change
     if drift is None or drift.what == "differs":
         assert have is not None
         names = record.props if change.settles else change.diffs

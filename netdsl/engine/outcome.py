@@ -16,6 +16,7 @@ class Outcome:
     skipped  change -> the title of what it needs and that failed
     partly   changes whose object exists though some of their operations failed
     undone   changes that were never sent: the run was interrupted
+    gone     changes that were not carried out, and whose object is not there: what had to go before they were is gone
     held     netns whose names are gone and that the kernel has not let go of
     """
 
@@ -23,6 +24,7 @@ class Outcome:
     skipped: dict[int, tuple[Change, str]] = attrs.field(factory=dict)
     partly: set[int] = attrs.field(factory=set)
     undone: dict[int, Change] = attrs.field(factory=dict)
+    gone: set[int] = attrs.field(factory=set)
     held: list[str] = attrs.field(factory=list)
 
     @property
@@ -53,13 +55,14 @@ class Outcome:
         return id(change) in self.failed or id(change) in self.skipped or id(change) in self.undone
 
     def records(self) -> dict[str, str]:
-        """urn -> "absent" or "kept", for the state."""
+        """urn -> "absent", "gone" or "kept", for the state."""
         found = {}
         changes = [change for change, *_ in self.failed.values()]
         changes += [change for change, _ in self.skipped.values()] + list(self.undone.values())
         for change in changes:
             new = change.action is Action.CREATE or (change.record is None and not change.adopts)
-            found[change.item.urn] = "absent" if new and id(change) not in self.partly else "kept"
+            kept = "gone" if id(change) in self.gone else "kept"
+            found[change.item.urn] = "absent" if new and id(change) not in self.partly else kept
         return found
 
     def problems(self) -> list[Problem]:

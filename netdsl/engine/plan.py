@@ -66,7 +66,7 @@ def compare(
     Where one is, the change creates what exists already, and cannot be carried out.
     """
     records = {record.urn: record for record in recorded}
-    matched = _match(wanted, records, _by_key(stack, records.values(), seen))
+    matched = _match(wanted, records, by_key(stack, records.values(), seen))
     look = _Look(stack, seen, _estranged(stack, records.values(), seen), {item.key for item in wanted})
     changes = [_compare(look, item, matched.get(item.urn)) for item in wanted]
     taken = {record.urn for record in matched.values()}
@@ -92,7 +92,7 @@ def _set_aside(dropped: Change, records: Mapping[str, Item]) -> Change:
     return dropped
 
 
-def _by_key(stack: str, records: Iterable[Item], seen: Observation) -> dict[Key, Item]:
+def by_key(stack: str, records: Iterable[Item], seen: Observation) -> dict[Key, Item]:
     """Records by identity. A run that was killed while it made an object of another name anew leaves two with the same:
     the one whose object is there counts, else the one that the run was about to make."""
     found: dict[Key, Item] = {}

@@ -20,18 +20,18 @@ class ReadBack:
     def __init__(self, target: Target, changes: Iterable[Change]) -> None:
         self._target = target
         self._changes = list(changes)
-        self._written = [c for c in self._changes if c.writes and c.action is not Action.DELETE and not c.releases]
         self._look: Look | None = None
         self._error: KernelError | None = None
 
     def _started(self) -> Look:
         if self._look is None:
             items = [_shown(change) for change in self._changes]
-            if len(self._written) < len(items):
+            pending = [change for change in self._changes if change.pending]
+            if len(pending) < len(items):
                 # Around them: only both ends of a pair show who the peer is.
-                around = {need.key for change in self._written for need in change.item.needs}
-                written = {change.item.key for change in self._written}
-                items = [item for item in items if item.key in written or item.key in around]
+                around = {need.key for change in pending for need in change.item.needs}
+                touched = {change.item.key for change in pending}
+                items = [item for item in items if item.key in touched or item.key in around]
             self._look = Look(self._target, items, KINDS)
         return self._look
 
@@ -45,13 +45,20 @@ class ReadBack:
                 self._error = error
 
     def problems(self, outcome: Outcome) -> list[Problem]:
-        """Look at the rest, and name each property that is not as it was written, of what was carried out in full."""
-        done = [change for change in self._written if not outcome.bad(change)]
-        if not done:
+        """Look at the rest, and name each property that is not as it was written, of what was carried out in full; of
+        the others tell the outcome which objects are gone."""
+        bad = [change for change in self._changes if outcome.bad(change)]
+        done = [
+            change
+            for change in self._changes
+            if change.writes and not (change.action is Action.DELETE or change.releases or outcome.bad(change))
+        ]
+        if not done and not bad:
             return []
         if self._error is not None:
             raise self._error
         seen = self._started().finish()
+        outcome.gone = {id(change) for change in bad if change.item.key not in seen.found}
         problems: list[Problem] = []
         for change in done:
             item, have = change.item, seen.found.get(change.item.key)

@@ -80,7 +80,7 @@ def snapshot(connection: sqlite3.Connection, number: int) -> list[Item]:
     """What the stack owned after a run, as something to want again."""
     columns = rows.COLUMNS
     found = connection.execute(
-        f"SELECT {columns} FROM resources WHERE born <= ?"
+        f"SELECT {columns} FROM resources WHERE born <= ? AND intent IS NOT 'open create'"
         f" UNION ALL SELECT {columns} FROM past WHERE born <= ? AND died > ?",
         (number, number, number),
     )

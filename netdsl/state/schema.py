@@ -4,7 +4,8 @@ meta       what there is one of: the stack's program, its parameters, the boot i
 applies    every run that changed something; `finished` is empty while it runs, and stays so when it is killed
 resources  what the stack owns. `born` is the run that this version of a row is of; `intent` and `next` are what a run
            is about to do with it. A row that a run creates keeps its intent "create", which counts only until the run
-           has finished: so a run that makes thousands of rows need not write them twice.
+           has finished: so a run that makes thousands of rows need not write them twice. What a run that was killed
+           was about to do is "open ..." as soon as another one has begun, until one settles it.
 past       former versions of rows, with the runs that made and ended them
 """
 

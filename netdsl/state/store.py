@@ -28,6 +28,19 @@ _EXTRA = "json_patch(?, json_object('unsure', json_extract(extra, '$.unsure')))"
 """A new `extra` that keeps what is unsure of the properties until they are written anew."""
 
 
+_OPEN = "open "
+"""Before the intent of a run that was killed, once another run has begun. That takes up what it is about; what it
+leaves out (--target, --exclude) stays open."""
+
+
+def _open_word(intent: str | None, born: int, settled: int) -> str | None:
+    """What a run that was killed was about to do with a resource. Creations bear their intent for good: that it was
+    carried out shows in their run's end."""
+    if intent == "create" and born <= settled:
+        return None
+    return intent.removeprefix(_OPEN) if intent else intent
+
+
 @attrs.define(eq=False)
 class Recorded:
     """The contents of a state.
@@ -101,7 +114,7 @@ class Store:
             settled = history.settled(connection)
             found = connection.execute(f"SELECT {rows.COLUMNS}, next, intent, born FROM resources").fetchall()
             items = [
-                rows.item(columns, None if intent == "create" and born <= settled else intent, following)
+                rows.item(columns, _open_word(intent, born, settled), following)
                 for *columns, following, intent, born in found
             ]
             return Recorded(self.meta(), items)
@@ -190,7 +203,11 @@ class Store:
             ).fetchall()
             both = [(rows.merged(was, next_), rows.unsure(was, next_, extra), urn) for urn, was, next_, extra in killed]
             connection.executemany("UPDATE resources SET props=?, extra=?, next=NULL WHERE urn=?", both)
-            connection.execute("UPDATE resources SET intent=NULL WHERE intent <> 'create'")
+            connection.execute(
+                "UPDATE resources SET intent = ? || intent WHERE intent <> '' AND intent NOT LIKE ? || '%'"
+                " AND (intent <> 'create' OR born > ?)",
+                (_OPEN, _OPEN, history.settled(connection)),
+            )
             self._run = (
                 connection.execute(
                     "INSERT INTO applies (command, started, status, summary, meta) VALUES (?, ?, 'running', '{}', ?)",
@@ -251,12 +268,16 @@ class Store:
         status: str,
         summary: Mapping[str, int],
     ) -> None:
-        """Commit what was done. `failed`: urn -> "absent" (never made), or "kept" (nothing or not all was changed)."""
+        """Commit what was done. `failed`: urn -> "absent" (never made), "gone" (it was there before and is not now), or
+        "kept" (nothing or not all was changed)."""
         with self._transaction() as connection:
             self._put_meta(connection, meta)
             absent = [(urn, self._run) for urn, how in failed.items() if how == "absent"]
+            gone = [urn for urn, how in failed.items() if how == "gone"]
             kept = [(urn,) for urn, how in failed.items() if how == "kept"]
             connection.executemany("DELETE FROM resources WHERE urn=? AND born=?", absent)
+            history.bury(connection, gone, self._run)
+            connection.executemany("DELETE FROM resources WHERE urn=?", [(urn,) for urn in gone])
             connection.executemany(
                 "UPDATE resources SET intent=NULL, next=NULL WHERE urn=? AND intent IS NOT NULL", kept
             )
@@ -286,7 +307,10 @@ class Store:
                 " intent=NULL, extra=json_remove(extra, '$.unsure') WHERE next IS NOT NULL",
                 (self._run,),
             )
-            connection.execute("UPDATE resources SET intent=NULL WHERE intent NOT IN ('create', '')")
+            connection.execute(
+                "UPDATE resources SET intent=NULL WHERE intent NOT IN ('create', '') AND intent NOT LIKE ? || '%'",
+                (_OPEN,),
+            )
             connection.execute(
                 "UPDATE applies SET finished=?, status=?, summary=?, meta=? WHERE id=?",
                 (time.time(), status, rows.dumps(dict(summary)), history.told(meta), self._run),
