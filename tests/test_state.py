@@ -562,3 +562,26 @@ def test_neighbours_outlast_a_change_of_address(sandbox: Sandbox, tmp_path: Path
     for number in (1, 2):
         sandbox.netdsl("up", str(stack_file(tmp_path, body.format(number))), "--yes")
         assert pending(sandbox) == []
+
+
+def test_a_bridge_keeps_an_mtu_that_it_had_by_chance(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A bridge that follows its port's MTU, and is then given just that one, keeps it when the port goes; so does one
+    that is taken over with the MTU that it has."""
+    sandbox.run(["ip", "link", "add", "found", "type", "bridge"])
+    path = tmp_path / "lab.py"
+    path.write_text("""
+from netdsl import *
+
+@stack
+def lab(step: int = 0):
+    first = Bridge("first", mtu=[None, 1400, 1400][step])
+    found = Bridge("found", mtu=[None, 1500, 1500][step], opts=Opts(adopt=True))
+    if step == 0:
+        Veth("port", master=first, mtu=1400, peer=VethEnd("far"))
+    if step == 2:
+        Veth("port", master=found, mtu=1400, peer=VethEnd("far"))
+""")
+    for step, mtus in enumerate(([1400, 1500], [1400, 1500], [1400, 1500])):
+        sandbox.netdsl("up", str(path), "--yes", "-p", f"step={step}")
+        assert [sandbox.ip("link", "show", name)[0]["mtu"] for name in ("first", "found")] == mtus
+        assert sandbox.netdsl("plan", "lab", "--detailed-exitcode", check=False).returncode == 0

@@ -199,6 +199,7 @@ def _compare(look: _Look, item: Item, record: Item | None) -> Change:
         change.action, change.reason = Action.REPLACE, f"it is still a {have.kind}"  # whose deletion failed
         return change
     _diff(change)
+    _claim(change)
     if item.kind.is_link and record is not None and naming.altname(look.stack, item.name) not in have.marks:
         change.unmarked = change.action in (Action.SAME, Action.UPDATE)
         if change.action is Action.SAME:
@@ -291,6 +292,21 @@ def _unsettable(taken_out: Property, now: Any, item: Item, record: Item) -> bool
     place = (taken_out.at, taken_out.number)
     given = (item.kind.properties[name] for name in item.props if name in item.kind.properties)
     return not (taken_out.at and any((other.at, other.number) == place for other in given))
+
+
+def _claim(change: Change) -> None:
+    """Set what the kernel would else adjust by itself, where it becomes managed (`Resource.claimed`)."""
+    item, known = change.item, change.record.props if change.record is not None else {}
+    for name in item.kind.claimed:
+        if (
+            name in item.props
+            and name not in known
+            and name not in change.diffs
+            and change.action is not Action.REPLACE
+        ):
+            change.action = Action.UPDATE
+            change.diffs[name] = (item.props[name], item.props[name])
+            change.reason = change.reason or f"{name} is set: else the kernel adjusts it"
 
 
 def _anew(changed: Property, have: Have, item: Item) -> bool:

@@ -16,7 +16,7 @@ from netdsl.lang.ops import Env, Op, Probe, Send
 from netdsl.lang.property import kind, prop
 from netdsl.lang.values import FLAG, FLAG32, clock, named, u8, u16, u32
 
-MTU_LEAST = 68
+MTU_LEAST, MTU_MOST = 68, 65535
 PORTS_MOST = 1023
 """BR_MAX_PORTS less the one that the kernel keeps (find_portno)."""
 
@@ -29,6 +29,7 @@ class Bridge(Link):
     phase = 20
     finishes_up = True
     held = ("mac",)  # br_stp_recalculate_bridge_id
+    claimed = ("mtu",)  # br_mtu_auto_adjust
 
     forward_delay: int | None = prop(
         clock(2, 30), default=None, at="info", number=1, word="forward_delay", unit="seconds", kernel=15,
@@ -147,8 +148,18 @@ class Bridge(Link):
             return super().create(item, env)
         other = attrs.evolve(item, props={**item.props, "mtu": mtu - 1 if mtu > MTU_LEAST else mtu + 1})
         first, *rest = super().create(other, env)
-        body = cls.header(item, env) + cls.pack("link", {"mtu": mtu}, item.netns, env)
-        return [first, Send(RTM_NEWLINK, 0, body), *rest]
+        return [first, cls._mtu(item, mtu, env), *rest]
+
+    @classmethod
+    def update(cls, item: Item, changed: Mapping[str, Any], env: Env) -> Sequence[Op]:
+        """Likewise, since it may have that MTU already; the other one is larger: a smaller one may take IPv6 away."""
+        mtu = changed.get("mtu")
+        other = [] if mtu is None else [cls._mtu(item, mtu + 1 if mtu < MTU_MOST else mtu - 1, env)]
+        return [*other, *super().update(item, changed, env)]
+
+    @classmethod
+    def _mtu(cls, item: Item, mtu: int, env: Env) -> Op:
+        return Send(RTM_NEWLINK, 0, cls.header(item, env) + cls.pack("link", {"mtu": mtu}, item.netns, env))
 
     @classmethod
     def relate(cls, item: Item, world: World) -> Relation:
