@@ -70,7 +70,14 @@ class Change:
         """Whether anything at all is to be done: the kernel, the state, or both."""
         if self.action is not Action.SAME:
             return True
-        return bool(self.adopts or self.releases or self.moved_from or self.settles or self.reoptioned)
+        return bool(
+            self.adopts or self.releases or self.moved_from or self.settles or self.reoptioned or self.redeclared
+        )
+
+    @property
+    def redeclared(self) -> bool:
+        """Whether other properties are managed than the state has, though none has another value."""
+        return self.record is not None and self.record.props.keys() != self.item.props.keys()
 
     @property
     def returned(self) -> dict[str, Any]:

@@ -208,6 +208,8 @@ def _compare(look: _Look, item: Item, record: Item | None) -> Change:
         change.reason = "an interrupted run did it"
     elif change.reoptioned and change.action is Action.SAME:
         change.reason = "its options changed"
+    elif change.redeclared and change.action is Action.SAME:
+        change.reason = "other properties are managed than before"
     if item.kind.preexisting and record is None:
         item.extra["found"] = dict(have.props)
         change.adopts = change.action is Action.SAME

@@ -245,7 +245,7 @@ class Store:
                 gone.append((change.moved_from,))
                 if change.record.kind is item.kind and change.record.key == item.key:
                     renamed.append((rows.dumps(change.record.props), rows.dumps(item.props), item.urn))
-            elif change.writes or change.settles:
+            elif change.writes or change.settles or change.redeclared:
                 altered.append((change.action.value, rows.dumps(item.props), rows.dumps(item.extra), item.urn))
         ending = {urn for (urn,) in gone}
         again += [row[0] for row in made if row[0] in ending and row[0] not in again]  # names that change hands
