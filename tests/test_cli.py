@@ -261,11 +261,13 @@ words exec n
 
 
 def test_completion_works_in_bash(sandbox: Sandbox, tmp_path: Path) -> None:
-    """bash takes the completion script, which then completes commands, options, stacks, kinds and netns."""
+    """bash takes the completion script, which then completes commands, options, stacks, kinds and netns, but not names
+    of these that would be more than a word in the command line."""
     script = tmp_path / "netdsl"  # as pip would install it
     script.write_text(f"#!{sys.executable}\nimport sys\nfrom netdsl.cli import main\nsys.exit(main())\n")
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     sandbox.netdsl("up", str(stack_file(tmp_path, 'Netns("n1")\nNetns("n2")')), "--yes")
+    sandbox.run(["ip", "netns", "add", "n;$(reboot)"])
     done = sandbox.run(["bash", "-c", COMPLETE], env={"PATH": f"{tmp_path}:{sandbox.env['PATH']}"})
     script_line, *found = done.stdout.splitlines()
     assert script_line.startswith("complete ")

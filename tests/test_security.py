@@ -206,6 +206,23 @@ def test_names_in_records_are_harmless(sandbox: Sandbox, tmp_path: Path) -> None
         assert not {c for c in done.stdout + done.stderr if not c.isprintable()} - {"\n"}, done
 
 
+def test_names_in_an_export_are_harmless(sandbox: Sandbox, tmp_path: Path) -> None:
+    """The same with what a file given to `state import` says: parameters, outputs, places and the program."""
+    path = str(stack_file(tmp_path, 'Bridge("br0", mtu=1400)'))
+    sandbox.netdsl("up", path, "--yes")
+    document = json.loads(sandbox.netdsl("state", "export").stdout)
+    document["meta"].update(values={ESCAPE: ESCAPE}, outputs={ESCAPE: {ESCAPE: ESCAPE}})
+    document["resources"][0].update(where=f"{ESCAPE}:1", component="c", urn="c::::bridge::br0")
+    file = tmp_path / "lab.json"
+    file.write_text(json.dumps(document))
+    sandbox.netdsl("state", "import", str(file), "--yes")
+    sandbox.run(["ip", "link", "set", "br0", "alias", ESCAPE, "mtu", "1300"])
+    for command in (["plan"], ["refresh", "--preview-only"], ["verify"], ["show"], ["history"], ["outputs"], ["list"]):
+        done = sandbox.netdsl(*command, check=False)
+        assert done.returncode in (0, 3), done
+        assert not {c for c in done.stdout + done.stderr if not c.isprintable()} - {"\n"}, done
+
+
 def test_of_many_errors_the_first_are_told(sandbox: Sandbox, tmp_path: Path) -> None:
     """Twenty errors are printed and the rest counted."""
     path = stack_file(tmp_path, 'for n in range(33):\n    Bridge("br0", mtu=n)')

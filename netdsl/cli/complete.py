@@ -19,12 +19,15 @@ def complete_stack(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 
 def complete_netns(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Named network namespaces."""
+    """Named network namespaces, but those whose names a shell would take for more than a word: it puts them into the
+    command line as they are."""
+    from shlex import quote
+
     try:
         names = sorted(entry.name for entry in os.scandir(Path("/run/netns")))
     except OSError:
         return []
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete) and quote(name) == name]
 
 
 def complete_kind(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -30,7 +30,7 @@ def command(stack: str | None, state_dir: str | None, as_json: bool) -> int:
             {"version": render.JSON_VERSION, "stack": session.name, "runs": [_data(past) for past in runs]}
         )
         return 0
-    lines = [(str(p.number), _time(p.started), _user(p), p.command, status(p), _changed(p), _params(p)) for p in runs]
+    lines = [(str(p.number), _time(p.started), _user(p), _command(p), status(p), _changed(p), _params(p)) for p in runs]
     widths = [max((len(line[column]) for line in lines), default=0) for column in range(7)]
     for line in lines:
         click.echo("  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip())
@@ -48,6 +48,10 @@ def _time(seconds: float) -> str:
 
 def _user(past: Past) -> str:
     return render.escaped(str(past.meta.get("user", "")))
+
+
+def _command(past: Past) -> str:
+    return render.escaped(past.command)
 
 
 def _changed(past: Past) -> str:

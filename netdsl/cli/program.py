@@ -75,8 +75,8 @@ def _module(path: Path) -> Any:
     sys.path_importer_cache[folder] = FileFinder(folder, extensions, (_AsWritten, SOURCE_SUFFIXES))
     name = path.stem if path.stem not in sys.modules else f"stack_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path, loader=_AsWritten(name, str(path)))
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path} is no Python file")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     with users_code(path):

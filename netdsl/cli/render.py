@@ -95,7 +95,7 @@ def line_of(change: Change) -> str:
             elif (prop, value) in _USUAL:
                 continue
             elif prop not in _HIDDEN or (prop == "dev" and " dev " not in name):
-                words.append(f"{prop}={shown(value)}")
+                words.append(f"{escaped(prop)}={shown(value)}")
         text += f"  {' '.join(words)}" if words else ""
     notes = [escaped(change.reason)] if change.reason else []
     if change.adopts:
@@ -127,7 +127,7 @@ def plan_lines(plan: Plan) -> Iterator[str]:
             for prop, (have, want) in change.diffs.items():
                 if have == want:
                     continue
-                yield f"{indent}       {prop}: {shown(have)} -> {shown(want)}"
+                yield f"{indent}       {escaped(prop)}: {shown(have)} -> {shown(want)}"
     if groups:
         yield ""
 
@@ -149,7 +149,7 @@ def summary(plan: Plan) -> str:
 
 def params_line(values: Mapping[str, Any]) -> str:
     """Parameters as they would be given."""
-    return " ".join(f"{name}={shown(value)}" for name, value in values.items())
+    return " ".join(f"{escaped(name)}={shown(value)}" for name, value in values.items())
 
 
 def output_lines(outputs: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

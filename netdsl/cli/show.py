@@ -30,7 +30,7 @@ def command(stack: str | None, state_dir: str | None, as_json: bool) -> int:
         for item in inside:
             click.echo(f"  {item.kind.word} {render.escaped(item.name)}")
             for prop, value in item.props.items():
-                click.echo(f"      {prop}: {render.shown(value)}")
+                click.echo(f"      {render.escaped(prop)}: {render.shown(value)}")
     return 0
 
 

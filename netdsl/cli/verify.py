@@ -39,7 +39,7 @@ def command(
     if not as_json:
         click.echo(click.style(session.name, bold=True))
         for note in session.notes:
-            click.echo(click.style(f"note: {note}", fg="yellow"))
+            click.echo(render.note(note))
     results = verify(session)
     if as_json:
         render.print_json(results_json(session.name, results))

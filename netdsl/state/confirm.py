@@ -89,7 +89,7 @@ class Listener:
     def answer(self, reply: Callable[[str], str]) -> None:
         """Hear one caller's word and say what `reply` makes of it."""
         talk, _ = self._socket.accept()
-        with closing(talk), suppress(OSError):
+        with closing(talk), suppress(OSError, ValueError):  # the second: what is no text
             talk.settimeout(1)
             talk.sendall(f"{reply(talk.makefile().readline().strip())}\n".encode())
 
