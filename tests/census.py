@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from sandbox import Picture
@@ -14,23 +14,35 @@ Thing: TypeAlias = tuple[str, ...]
 
 PROTOCOL = 78
 """Ours, of routes, rules and neighbours; /etc/iproute2 has no name for it."""
-LINKS = ("bridge", "veth", "veth-end", "vxlan", "macvlan")
+LINKS = ("bridge", "veth", "veth-end", "vxlan", "macvlan", "tap")
 FOREIGN_ADDRESSES = re.compile(r"10\.66\.")
 """What the tests themselves give to links as others would."""
 
 
-def marked(picture: Picture, stack: str) -> set[Thing]:
-    """Objects in the kernel that carry a mark of the stack, or that stand on links or in netns which do."""
-    return {thing for netns, parts in picture.items() if "links" in parts for thing in _marked(netns, parts, stack)}
+def marked(picture: Picture, stack: str, known: Collection[Thing] = ()) -> set[Thing]:
+    """Objects in the kernel that carry a mark of the stack, or that stand on links or in netns which do.
+
+    `known` are further links of the stack's by netns, name and ifindex: the mark of a veth pair's far end comes later.
+    """
+    there = [(netns, parts) for netns, parts in picture.items() if "links" in parts]
+    return {thing for netns, parts in there for thing in _marked(netns, parts, stack, known)}
 
 
-def _marked(netns: str, parts: Mapping[str, Any], stack: str) -> Iterator[Thing]:
+def indexed(resources: Mapping[Thing, Mapping[str, Any]]) -> set[Thing]:
+    """Recorded links by netns, name and the ifindex that was chosen for them."""
+    return {(*thing[1:], str(r["extra"].get("ifindex", ""))) for thing, r in resources.items() if thing[0] == "link"}
+
+
+def _marked(netns: str, parts: Mapping[str, Any], stack: str, known: Collection[Thing]) -> Iterator[Thing]:
     ours = set()
     for link in parts["links"]:
         names = link.get("altnames", ())
         if link["ifname"] == "lo" and f"netdsl:{stack}:lo" in names:
             yield ("netns", netns)
-        elif any(name.startswith(f"netdsl:{stack}:") for name in names):
+        elif (
+            any(name.startswith(f"netdsl:{stack}:") for name in names)
+            or (netns, link["ifname"], str(link["ifindex"])) in known
+        ):
             ours.add(link["ifname"])
             yield ("link", netns, link["ifname"])
             for address in link["addr_info"]:
@@ -43,6 +55,9 @@ def _marked(netns: str, parts: Mapping[str, Any], stack: str) -> Iterator[Thing]
     for rule in (*parts["rules4"], *parts["rules6"]):
         if rule.get("protocol") == str(PROTOCOL):
             yield ("rule", netns, str(rule["priority"]))
+    for nexthop in parts["nexthops"]:
+        if nexthop.get("protocol") == str(PROTOCOL):
+            yield ("nexthop", netns, str(nexthop["id"]))
     for neighbour in parts["neighbours"]:
         if neighbour.get("protocol") == str(PROTOCOL):
             yield ("neighbor", netns, neighbour["dev"], neighbour["dst"])
@@ -81,6 +96,8 @@ def _recorded(resource: Mapping[str, Any]) -> Thing:
         return ("neighbor", netns, props["dev"], name)
     if kind == "fdb":
         return ("fdb", netns, props["dev"], name)
-    if kind == "masquerade":
+    if kind in ("nexthop", "nexthop-group"):
+        return ("nexthop", netns, str(props["id"]))
+    if kind in ("masquerade", "snat", "dnat"):
         return ("table", netns, name)
     return (kind, netns, name)

@@ -263,6 +263,8 @@ def undermine(strikes: Strikes) -> None:
     def striking_dump(self: Netlink, request: int, body: bytes, read: Any) -> None:
         if strikes.dump():
             strikes.say()
+            if request >> 8:  # nfnetlink: what it does not know is what a kernel without nf_tables does not know
+                raise KernelError(f"dump {request} failed: {os.strerror(errno.ENOBUFS)}", errno.ENOBUFS)
             request = DUMP_OF_NOTHING
         dump(self, request, body, read)
 

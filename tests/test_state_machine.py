@@ -19,7 +19,7 @@ import re
 import tempfile
 import textwrap
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -58,10 +58,11 @@ def stacks(draw: Any) -> str:
     body = draw(programs()).replace("mtu=1300", "mtu=1350")  # IPv6 needs 1280, and a vxlan on it has 50 less
     body = re.sub(r"dev=(\w+), master=\1\b", r"dev=\1, master=None", body)  # the kernel makes no loops
     lines = [body]
-    places = [name for name in "ab" if f"{name} = Netns(" in body]
+    places = ["None", *(name for name in "ab" if f"{name} = Netns(" in body)]
     for place in places:  # without any address a netns has no table in which the kernel could look gateways up
-        lines.append(f'Bridge("base", netns={place}, addresses=["10.77.0.1/24"])')
-    for place in ["None", *places]:
+        lines.append(f'base_{place} = Bridge("base", netns={place}, addresses=["10.77.0.1/24"])')
+    for place in places:
+        lines += draw(more(place, places))
         if draw(st.integers(0, 2)) == 0:
             priority, table = draw(st.sampled_from([100, 101])), draw(st.sampled_from([7, 8]))
             lines.append(f'Rule("r", netns={place}, priority={priority}, src="10.9.0.0/16", table={table})')
@@ -73,6 +74,41 @@ def stacks(draw: Any) -> str:
     return "\n".join(lines)
 
 
+@st.composite
+def more(draw: Any, place: str, places: Sequence[str]) -> list[str]:
+    """Lines of kinds that the model of the kernel in test_plan_properties does not know."""
+    lines = []
+    base = f"base_{place}"
+    if draw(st.integers(0, 3)) == 0:
+        mode, far = draw(st.sampled_from(["bridge", "private"])), draw(st.sampled_from(list(places)))
+        lines.append(f'Macvlan("mv{place}", netns={far}, dev={base}, mode="{mode}", addresses=["10.78.0.1/24"])')
+    if draw(st.integers(0, 3)) == 0:
+        mode, mtu = draw(st.sampled_from(["tap", "tun"])), draw(st.sampled_from(["", ", mtu=1400"]))
+        lines.append(f'Tap("tap", netns={place}, mode="{mode}"{mtu}, addresses=["10.79.0.1/24"])')
+    if draw(st.integers(0, 2)) == 0:
+        via, weight = draw(st.sampled_from(["10.76.0.8", "10.76.0.9"])), draw(st.sampled_from([1, 2]))
+        far = draw(st.sampled_from(list(places)))  # a bridge without ports has no carrier, which nexthops need
+        wire = f'Veth("w", netns={place}, peer=VethEnd("w{place}", netns={far}), addresses=["10.76.0.1/24"])'
+        lines.append(f"wire_{place} = {wire}")
+        lines.append(f'hop_{place} = Nexthop("hop", id=11, via="{via}", dev=wire_{place})')
+        lines.append(f'out_{place} = Nexthop("out", id=12, via="10.76.0.7", dev=wire_{place})')
+        lines.append(f'group_{place} = NexthopGroup("group", id=13, members=[(hop_{place}, {weight}), out_{place}])')
+        by = draw(st.sampled_from([f"group_{place}", f"hop_{place}"]))
+        lines.append(f'Route("by", netns={place}, dst="10.94.0.0/16", nexthop={by})')
+    if draw(st.integers(0, 2)) == 0:
+        hop, weight = draw(st.sampled_from(["10.77.0.5", "10.77.0.6"])), draw(st.sampled_from([1, 2]))
+        paths = f'[Hop(via="{hop}", dev={base}, weight={weight}), Hop(via="10.77.0.4", dev={base})]'
+        lines.append(f'Route("paths", netns={place}, dst="10.95.0.0/16", paths={paths})')
+    if draw(st.integers(0, 2)) == 0:
+        port = draw(st.sampled_from([80, 81]))
+        lines.append(f'Dnat("web", netns={place}, dev={base}, proto="tcp", port={port}, to="10.77.0.2")')
+    if draw(st.integers(0, 2)) == 0:
+        lines.append(f'Snat("snat", netns={place}, dev={base}, to="10.77.0.{draw(st.sampled_from([1, 2]))}")')
+    return lines
+
+
+INSIDE = r'with Component("part-NUMBER"): \1'
+"""What is declared moves into a component of its own."""
 EDITS = (
     (r"mtu=1400", "mtu=1350"),
     (r"mtu=1350", "mtu=1400"),
@@ -88,19 +124,41 @@ EDITS = (
     (r"value=3", "value=4"),
     (r"table=7", "table=8"),
     (r"master=[hab]\d", "master=None"),
-    (r"(?m)^(Route|Rule|Sysctl|Neighbor|FdbEntry|Masquerade)\(.*$", "pass"),
+    (r"mode=\"bridge\"", 'mode="private"'),
+    (r"mode=\"tap\"", 'mode="tun"'),
+    (r"weight=1", "weight=2"),
+    (r"nexthop=hop_", "nexthop=group_"),
+    (r"port=80", "port=81"),
+    (r"(?m)^(Route|Rule|Sysctl|Neighbor|FdbEntry|Masquerade|Snat|Dnat|Macvlan|Tap)\(.*$", "pass"),
+    (r"(?m)^((?:\w+ = )?(?:Route|Rule|Neighbor|FdbEntry|Bridge|Vxlan|Veth|Tap|Macvlan)\(.*)$", INSIDE),
+    (r"(?m)^with Component\(\S+\): ", ""),
 )
 """Small changes of a program: each is made at one of its places."""
 
 
 STEPS_OF = (
     *("up", "struck", "struck", "struck", "struck", "struck", "edit", "edit", "drift", "drift", "up", "rewrite"),
-    *("others_come", "others_come", "destroy_struck", "rollback", "destroy"),
+    *("others_come", "others_come", "destroy_struck", "rollback", "destroy", "part", "refresh", "lose", "saved"),
 )
 """Steps by name; what stands there twice is done twice as often."""
 Draw: TypeAlias = Callable[[st.SearchStrategy[Any]], Any]
 STEPS_DONE: Counter[str] = Counter()
 """By what came of them, for the nightly run's report."""
+Guest: TypeAlias = tuple[str, str, str]
+"""An address of others: netns, link, address."""
+NOT_OF_PLAN = ("--yes", "--rollback-on-failure")
+"""Options of `up` that `plan` lacks."""
+
+
+def guests_of(picture: Picture) -> set[Guest]:
+    """The addresses of others on whatever links there are."""
+    return {
+        (netns, link["ifname"], address["local"])
+        for netns, parts in picture.items()
+        for link in parts.get("links", ())
+        for address in link["addr_info"]
+        if census.FOREIGN_ADDRESSES.match(address["local"])
+    }
 
 
 class Operator(RuleBasedStateMachine):
@@ -114,8 +172,8 @@ class Operator(RuleBasedStateMachine):
         self.saboteur = Saboteur(self.sandbox)
         self.path = root / "lab.py"
         self.foreign: list[str] = []  # commands that take away what others made
-        self.drifted = False
-        self.lost: set[census.Thing] = set()
+        self.missing: set[census.Thing] = set()  # recorded and settled, but not there: others took it away
+        self.guests: set[Guest] = set()  # addresses that others gave to links of the stack
         self.made = 0
         self.write("pass")
         self.saboteur.run("up", str(self.path), "--yes")
@@ -145,9 +203,24 @@ class Operator(RuleBasedStateMachine):
 
     def run(self, *argv: str, strike: str = "", at: int = 0) -> Done:
         """netdsl, however it ends."""
+        self.guests = self.outlasting(argv)
         done = self.saboteur.run(*argv, strike=strike, at=at, check=False)
-        STEPS_DONE[f"{argv[0]} {strike if done.struck else ''} -> {done.code}"] += 1
+        name = "state recover" if argv[0] == "state" else argv[0]
+        STEPS_DONE[f"{name} {strike if done.struck else ''} -> {done.code}"] += 1
         return done
+
+    def outlasting(self, argv: Sequence[str]) -> set[Guest]:
+        """Those addresses of others on links of the stack that a command has to leave where they are."""
+        if not self.guests or argv[0] in ("refresh", "state"):
+            return self.guests
+        if argv[0] != "up":  # what it is about to do it shows only while it does it
+            return set()
+        done = self.saboteur.run("plan", "--json", *(word for word in argv[1:] if word not in NOT_OF_PLAN), check=False)
+        changes = json.loads(done.out)["changes"] if done.code == 0 else []
+        made = [change for change in changes if change["action"] not in ("update", "same")]
+        links = {(change["netns"], change["name"]) for change in made}
+        namespaces = {change["name"] for change in made if change["kind"] == "netns"}
+        return {guest for guest in self.guests if guest[0] not in namespaces and guest[:2] not in links}
 
     @invariant()
     def count(self) -> None:
@@ -167,8 +240,27 @@ class Operator(RuleBasedStateMachine):
         marked, recorded = census.marked(picture, "lab"), self.state()
         orphans = marked - set(recorded)
         assert not orphans, f"in the kernel, and not recorded: {orphans}; {done}"
+        missing = self.missing_of(picture, recorded)
+        assert missing <= self.missing, f"recorded, and not in the kernel: {missing - self.missing}; {done}"
+        self.missing = missing
         assert self.others_of(picture) == self.others, done
+        guests = guests_of(picture)
+        assert self.guests <= guests, f"addresses of others are gone: {self.guests - guests}; {done}"
+        self.guests = guests
         return picture
+
+    def look_anew(self) -> None:
+        """After others did something: what they made and took away."""
+        picture = self.sandbox.dump()
+        self.missing = self.missing_of(picture, self.state())
+        self.others, self.guests = self.others_of(picture), guests_of(picture)
+
+    @staticmethod
+    def missing_of(picture: Picture, recorded: Mapping[census.Thing, Mapping[str, Any]]) -> set[census.Thing]:
+        """What is recorded as made, and not there; a killed run leaves open whether it made something."""
+        settled = {thing for thing, resource in recorded.items() if "unsettled" not in resource["extra"]}
+        there = census.marked(picture, "lab", census.indexed(recorded))
+        return settled - {("sysctl", *thing[1:]) for thing in settled} - there
 
     def others_of(self, picture: Picture) -> dict[str, Any]:
         """What is others', of those things that do not stand on ours."""
@@ -192,9 +284,8 @@ class Operator(RuleBasedStateMachine):
         """Nothing is left to do, and what is recorded is there."""
         changes = self.saboteur.plan(str(self.path))
         assert changes == [], f"the second plan is not empty: {changes}\nafter: {done}"
-        marked, recorded = census.marked(self.look(done), "lab"), self.state()
-        missing = {thing for thing in recorded if thing[0] != "sysctl"} - marked
-        assert not missing, f"recorded, and not in the kernel: {missing}; {done}"
+        self.look(done)
+        assert not self.missing, f"recorded, and not in the kernel: {self.missing}; {done}"
 
     # Steps
 
@@ -216,7 +307,9 @@ class Operator(RuleBasedStateMachine):
         """A detail of the program."""
         possible = [(m, text) for pattern, text in EDITS for m in re.finditer(pattern, self.body)]
         match, text = draw(st.sampled_from(possible or [(re.match("", ""), "")]))
-        self.write(self.body[: match.start()] + match.expand(text) + self.body[match.end() :])
+        self.made += 1
+        new = match.expand(text).replace("NUMBER", str(self.made))
+        self.write(self.body[: match.start()] + new + self.body[match.end() :])
 
     def up(self, draw: Draw) -> None:
         """An `up` that nothing disturbs."""
@@ -236,11 +329,85 @@ class Operator(RuleBasedStateMachine):
         flag = draw(st.sampled_from([[], [], ["--rollback-on-failure"]]))
         number = at if strike in ("kill", "interrupt", "insist") else at // 4
         done = self.run("up", str(self.path), "--yes", *flag, strike=strike, at=number)
-        assert done.code in (0, 1, 4, 130, -9), f"{self.body}\n{done}"
-        if done.code == 1 and not done.struck:
-            assert self.foreign, f"{self.body}\n{done}"
-            assert CONFLICT.search(done.err), done
+        self.may_end_so(done)
         self.look(done)
+
+    def may_end_so(self, done: Done) -> None:
+        """A command that nothing struck succeeds, or names what of others is in its way."""
+        assert done.code in (0, 1, 4, 130, -9), f"{self.body}\n{done}"
+        if done.code != 0 and not done.struck:
+            assert done.code == 1, f"{self.body}\n{done}"
+            assert self.foreign, f"{self.body}\n{done}"
+            assert CONFLICT.search(done.err), f"{self.body}\n{done}"
+
+    def part(self, draw: Draw) -> None:
+        """Only a part of the stack is made, or something of it is made anew."""
+        if draw(st.booleans()):
+            self.edit(draw)
+        way = draw(st.sampled_from(["--target", "--exclude", "--replace"]))
+        name = draw(st.sampled_from(["l0", "l1", "l2", "base", "a", "tap", "hop", "*/24*"]))
+        done = self.run("up", str(self.path), "--yes", way, name)
+        if done.code == 2:
+            assert "no resource of the stack is called" in done.err, done
+        else:
+            self.may_end_so(done)
+        self.look(done)
+
+    def saved(self, draw: Draw) -> None:
+        """A plan that is carried out later: as it is, or not at all."""
+        plan = str(self.path.with_suffix(".json"))
+        done = self.run("plan", str(self.path), "--out", plan)
+        if done.code:
+            assert done.code == 1, done
+            assert CONFLICT.search(done.err), done
+            return
+        planned = {change["urn"] for change in json.loads(Path(plan).read_text())["plan"]["changes"]}
+        between = draw(st.sampled_from(["", "", "drift", "edit", "others_come"]))
+        if between:
+            getattr(self, between)(draw)
+        before = self.sandbox.dump()
+        done = self.run("up", plan, "--yes")
+        if done.code:
+            assert done.code == 1, done
+            assert "is out of date" in done.err or CONFLICT.search(done.err), done
+            assert self.sandbox.dump() == before, done
+        elif planned:
+            carried_out = json.loads(self.saboteur.run("history", "lab", "--json").out)["runs"][-1]["summary"]
+            assert carried_out, done
+        self.look(done)
+
+    def refresh(self, draw: Draw) -> None:
+        """The record follows the kernel, which is not touched."""
+        if not self.state():
+            return
+        before = self.sandbox.dump()
+        done = self.run("refresh", "lab", "--yes")
+        assert done.code == 0, done
+        names = [netns for netns, parts in before.items() if "links" not in parts]  # left by a run that was killed
+        after = self.sandbox.dump()
+        assert {**after, **{netns: before[netns] for netns in names}} == before, done
+        assert not [netns for netns in names if netns in after], done
+        self.look(done)
+        assert not self.missing, f"recorded, and not in the kernel: {self.missing}; {done}"
+        again = self.saboteur.run("refresh", "lab", "--preview-only", check=False)
+        assert again.code == 0, f"drift after a refresh: {again}"
+
+    def lose(self, draw: Draw) -> None:
+        """The state is lost when all is in order, and made again from the kernel."""
+        self.up(draw)
+        before, picture = self.state(), self.sandbox.dump()
+        if not before or any(thing[0] == "sysctl" and not thing[1] for thing in before):
+            return  # what a sysctl of the machine was before is lost for good
+        done = self.saboteur.run("state", "export", "lab")
+        values = {thing: resource["props"] for thing, resource in before.items()}
+        Path(self.sandbox.env["NETDSL_STATE_DIR"], "lab.db").unlink()
+        done = self.run("state", "recover", str(self.path))
+        assert done.code == 0, done
+        assert {thing: resource["props"] for thing, resource in self.state().items()} == values, done
+        assert self.sandbox.dump() == picture, done
+        done = self.run("up", str(self.path), "--yes")
+        assert done.code == 0, done
+        self.same(done)
 
     def destroy(self, draw: Draw) -> None:
         """Take it away."""
@@ -250,9 +417,7 @@ class Operator(RuleBasedStateMachine):
         """A `destroy` that is killed, stopped or refused something."""
         strike, at = draw(st.sampled_from(STRIKES)), draw(st.integers(0, 19))
         done = self.run("destroy", str(self.path), "--yes", strike=strike, at=at)
-        assert done.code in (0, 1, 4, 130, -9), f"{self.body}\n{done}"
-        if done.code == 1 and not done.struck:
-            assert self.foreign, f"{self.body}\n{done}"
+        self.may_end_so(done)
         self.look(done)
 
     def rollback(self, draw: Draw) -> None:
@@ -281,7 +446,7 @@ class Operator(RuleBasedStateMachine):
         """All that others made is taken away."""
         self.shell("; ".join(reversed(self.foreign)))
         self.foreign.clear()
-        self.others = {}
+        self.look_anew()
 
     def drift(self, draw: Draw) -> None:
         """Something of the stack's own is deleted or changed by hand."""
@@ -311,10 +476,10 @@ class Operator(RuleBasedStateMachine):
             else [],
             "fdb": [f"bridge {at}fdb del {where[2]} dev {where[1]} self"] if kind == "fdb" else [],
             "table": [self._nft(where[0], f"nft delete table inet {where[-1]}")],
+            "nexthop": [f"ip {at}nexthop del id {where[-1]}", f"ip {at}nexthop flush"] if kind == "nexthop" else [],
         }
         self.shell(draw(st.sampled_from(ways[kind])))
-        if kind in ("netns", "link"):  # things of others that stood in there went along
-            self.others = self.others_of(self.sandbox.dump())
+        self.look_anew()
 
     @staticmethod
     def _nft(netns: str, command: str) -> str:
@@ -349,7 +514,7 @@ class Operator(RuleBasedStateMachine):
         make, unmake = draw(st.sampled_from(ways))
         if self.shell(make):
             self.foreign.append(unmake)
-            self.others = self.others_of(self.sandbox.dump())
+            self.look_anew()
 
     @rule()
     @precondition(lambda self: self.foreign)
