@@ -25,7 +25,8 @@ class Surroundings:
                     self._users[(key, prop)] += 1
         for netns, scope in seen.scopes.items():
             if netns not in owned:
-                wanted = {item.key for item in items if item.netns == netns}  # what they will be counts
+                groups = [found for (place, _), found in self._inside.items() if place == netns]
+                wanted = {key for found in groups for key, _ in found}  # what they will be counts
                 for key, have in scope.found.items():
                     if key not in wanted:
                         self._inside.setdefault((netns, key[0]), []).append((key, have.props))
