@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from netdsl.kinds.dnat import Dnat
     from netdsl.kinds.dummy import Dummy
     from netdsl.kinds.fdb_entry import FdbEntry
+    from netdsl.kinds.fq_codel import FqCodel
     from netdsl.kinds.geneve import Geneve
     from netdsl.kinds.hop import Hop
+    from netdsl.kinds.htb import Htb
+    from netdsl.kinds.htb_class import HtbClass
     from netdsl.kinds.ipvlan import Ipvlan
     from netdsl.kinds.link import Link
     from netdsl.kinds.macvlan import Macvlan
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from netdsl.kinds.snat import Snat
     from netdsl.kinds.sysctl import Sysctl
     from netdsl.kinds.tap import Tap
+    from netdsl.kinds.tbf import Tbf
+    from netdsl.kinds.tc_filter import TcFilter
     from netdsl.kinds.tunnel import Tunnel
     from netdsl.kinds.veth import Veth, VethEnd
     from netdsl.kinds.vlan import Vlan
@@ -49,8 +54,11 @@ __all__ = [
     "Dnat",
     "Dummy",
     "FdbEntry",
+    "FqCodel",
     "Geneve",
     "Hop",
+    "Htb",
+    "HtbClass",
     "Ipvlan",
     "Link",
     "Macvlan",
@@ -70,6 +78,8 @@ __all__ = [
     "StackReference",
     "Sysctl",
     "Tap",
+    "Tbf",
+    "TcFilter",
     "Tunnel",
     "Unreachable",
     "Veth",
@@ -88,7 +98,10 @@ _HOMES = {
     "VxlanPeer": "components.vxlan_peer",
     "BridgeVlan": "kinds.bridge_vlan",
     "FdbEntry": "kinds.fdb_entry",
+    "FqCodel": "kinds.fq_codel",
+    "HtbClass": "kinds.htb_class",
     "NexthopGroup": "kinds.nexthop",
+    "TcFilter": "kinds.tc_filter",
     "VethEnd": "kinds.veth",
     "VxlanVni": "kinds.vxlan_vni",
     "Component": "lang.component",

@@ -42,7 +42,8 @@ exec "$0" -I -S "$1"
 """
 
 # Prints JSON values one after the other, then the names of namespaces as text. `vlan show` is refused by a kernel
-# without bridge VLAN filtering, `nft` by one without nf_tables.
+# without bridge VLAN filtering, `nft` by one without nf_tables. Classes and filters are shown link by
+# link, and as text.
 PICTURE = """
 set -e
 ip -d -j addr show
@@ -52,6 +53,12 @@ ip -d -j neigh show nud permanent
 ip -d -j nexthop show
 bridge -d -j fdb show
 tc -j qdisc show
+classes=$(for dev in $(tc qdisc show | sed -n 's/^qdisc htb .* dev \\([^ ]*\\) .*/\\1/p'); do
+    tc -d class show dev "$dev" | sed -n "s/^class htb .*/\\"$dev: &\\"/p"
+    tc filter show dev "$dev" | sed ':a; N; $!ba; s/\\n  match/ match/g' |
+        sed "/ht divisor/d; s/ fh [0-9a-f:]*//; s/ key ht [0-9a-f]*//; s/.*/\\"$dev: &\\"/"
+done | paste -s -d ,)
+echo "[$classes]"
 vlans=$(bridge -d -j vlan show 2>/dev/null) || vlans='[]'
 echo "$vlans"
 tables=$(nft -j list ruleset 2>/dev/null) || tables='{"nftables": []}'
@@ -60,7 +67,8 @@ cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding
 ip netns list-id
 """
 PARTS = (
-    *("links", "routes4", "rules4", "routes6", "rules6", "neighbours", "nexthops", "fdb", "qdiscs", "vlans", "tables"),
+    *("links", "routes4", "rules4", "routes6", "rules6", "neighbours", "nexthops", "fdb", "qdiscs", "classes", "vlans"),
+    "tables",
 )
 SYSCTLS = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 
@@ -68,7 +76,7 @@ SYSCTLS = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 VOLATILE = {
     *("stats", "stats64", "statistics", "expires", "cacheinfo", "promiscuity", "allmulti", "operstate", "tentative"),
     *("carrier_changes", "carrier_up_count", "carrier_down_count", "root_port", "tcn_timer", "hello_timer"),
-    *("gc_timer", "topology_change_timer", "topology_change", "topology_change_detected"),
+    *("gc_timer", "topology_change_timer", "topology_change", "topology_change_detected", "direct_packets_stat"),
 }
 # The same in a bridge port, and its number, which tells only in what order ports came.
 VOLATILE_IN_PORT = VOLATILE | {

@@ -55,6 +55,7 @@ NO_KINDS = {
     "hop.py",
     "link_words.py",
     "lower.py",
+    "measure.py",
     "nft_rule.py",
     "nftables.py",
     "ranges.py",

@@ -66,5 +66,8 @@ def _lost(stack: str, items: Sequence[Item], going: Mapping[Key, Change]) -> Ite
 
 def _root(item: Item, going: Mapping[Key, Change], under: Mapping[Key, Key]) -> Key:
     """Which of the objects that go takes it along; () for none."""
-    needs = [("netns", "", item.netns), *(need.key for need in item.needs if need.gone in (Gone.VANISH, Gone.TWIN))]
+    needs = [
+        ("netns", "", item.netns),
+        *(need.key for need in item.needs if need.gone in (Gone.VANISH, Gone.BLOCK, Gone.TWIN)),
+    ]
     return next((under.get(key, key) for key in needs if key in going or key in under), ())

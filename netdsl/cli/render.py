@@ -26,8 +26,8 @@ MARKS = {
 TOLD = 20
 """Problems that are printed before the rest is counted."""
 _WORDS = {"create": "to create", "update": "to update", "replace": "to replace", "delete": "to delete"}
-_HIDDEN = frozenset(("dev", "address", "peer"))
-"""Said by the resource's name."""
+_HIDDEN = frozenset(("dev", "address", "peer", "above"))
+"""Said by the resource's name, or by another property."""
 _USUAL = (("table", 254), ("type", "unicast"), ("metric", 0), ("metric", 1024))
 """Of interest only when it is something else."""
 

@@ -149,7 +149,7 @@ class Run:
             found = False
             for change in lost.values():
                 for need in present_needs(change.record or change.item, change.have):
-                    other = lost.get(need.key)
+                    other = lost.get(need.key) if need.gone is not Gone.BLOCK else None
                     if other is not None and self.outcome.bad(other) and not self.outcome.bad(change):
                         found = True
                         if id(other) in self.outcome.undone:

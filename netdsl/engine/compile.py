@@ -129,8 +129,12 @@ def deletions(plan: Plan) -> list[Step]:
             place = MACHINE if item.key[0] == "netns" else item.netns
             steps.append(Step(change, "delete", place))
     rank: dict[str, float] = {step.item.urn: step.item.kind.phase for step in steps}
-    for item in recorded_order([step.item for step in steps]) if any(step.item.after for step in steps) else ():
-        rank[item.urn] = max([item.kind.phase, *(rank[urn] + 1e-6 for urn in item.after if urn in rank)])
+    block, by_key = Gone.BLOCK, {step.item.key: step.item.urn for step in steps}
+    blocking = {s.item.urn: [by_key[n.key] for n in s.item.needs if n.gone is block and n.key in by_key] for s in steps}
+    ordered = any(step.item.after or blocking[step.item.urn] for step in steps)
+    for item in recorded_order([step.item for step in steps]) if ordered else ():
+        below = (*item.after, *blocking[item.urn])
+        rank[item.urn] = max([item.kind.phase, *(rank[urn] + 1e-6 for urn in below if urn in rank)])
     steps.sort(key=lambda step: -rank[step.item.urn])
     return steps
 

@@ -235,7 +235,7 @@ def _foreign(look: _Look, item: Item, record: Item | None, have: Have) -> str:
 
 def _unfit(item: Item, have: Have) -> str:
     """Why an object cannot be taken over; "" when it can."""
-    if item.kind.is_link and have.kind != _kernel_word(item):
+    if have.kind != _kernel_word(item):
         return f"{item.title} cannot be taken over: it is a {have.kind}"
     if item.props and not have.props:
         return f"{item.title} cannot be taken over: it holds other things than netdsl would put there"

@@ -105,8 +105,8 @@ class _Links:
                     self._tie(below if below is not None and below.action is Action.DELETE else None, change)
             if change.have is not None:
                 for need in present_needs(change.record or change.item, change.have):
-                    if need.gone in (Gone.VANISH, Gone.TWIN):
-                        self._tie(lost.get(need.key), change)  # what goes takes it along
+                    if need.gone in (Gone.VANISH, Gone.TWIN, Gone.BLOCK):
+                        self._tie(lost.get(need.key), change)  # what goes takes it along, or goes after it
                     if need.gone is Gone.TWIN and change is lost.get(change.item.key):
                         self._tie(change, lost.get(need.key))
             if change.cause is not None and id(change.cause) in present:

@@ -7,6 +7,7 @@ import resource
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from threading import Lock
 
@@ -105,14 +106,14 @@ class Machine:
 
     def read(self, dump: Dump, scope: Scope) -> None:
         """Run one dump in a namespace and let it fill the scope."""
-        body = dump.body(scope)
-        if body is None:
-            return
+        found = dump.body(scope)
+        bodies = () if found is None else (found,) if isinstance(found, bytes) else found
         read = dump.read
-        if dump.protocol:
-            namespaces.visit([scope.netns], lambda _: call.dump(dump, body, scope))
-        else:
-            self._socket(scope.netns).dump(dump.request, body, lambda buffer, a, b: read(buffer, a, b, scope))
+        for body in bodies:
+            if dump.protocol:
+                namespaces.visit([scope.netns], partial(call.dump, dump, body, scope))
+            else:
+                self._socket(scope.netns).dump(dump.request, body, lambda buffer, a, b: read(buffer, a, b, scope))
 
     def read_files(self, wanted: Sequence[tuple[str, str]], meanwhile: Callable[[], None]) -> list[str | None]:
         """Contents of files below /proc/sys, each (netns, path); None where there is no such file.
@@ -163,8 +164,10 @@ class Machine:
                 while refused and left:
                     probe = left.pop()
                     op = probe.op
+                    for needed in probe.before:
+                        netlink.submit([(1, needed.message(1))])
                     told = netlink.submit([(1, op.message(1))]) if isinstance(op, Send) else call.perform([(1, op)])
-                    refused = bool(told)
+                    refused = bool(told) and not probe.before
                     if told and told[1].errno in probe.absent:
                         missing.add(probe)
             return True

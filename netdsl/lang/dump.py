@@ -48,7 +48,8 @@ class Dump:
 
     name      for messages and counters
     request   message type (RTM_GET*)
-    body      request body for a scope (filters by what is of interest), or None where nothing is
+    body      request body for a scope (filters by what is of interest), or None where nothing is; several are as many
+              requests, where the kernel shows the objects of one link at a time
     read      decodes one reply (buffer, start and end of its body) into the scope
     settle    called once when all netns have been read, for what spans several of them
     protocol  netlink protocol; 0 is rtnetlink
@@ -56,7 +57,7 @@ class Dump:
 
     name: str
     request: int
-    body: Callable[[Scope], bytes | None]
+    body: Callable[[Scope], bytes | tuple[bytes, ...] | None]
     read: Callable[[bytes, int, int, Scope], None]
     settle: Callable[[Sequence[Scope], Nsid], None] | None = None
     protocol: int = 0

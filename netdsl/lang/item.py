@@ -29,6 +29,8 @@ class Gone(Enum):
     """The kernel empties the property that refers to the other."""
     TWIN = "twin"
     """It vanishes, and the other is created together with it: no order between them."""
+    BLOCK = "block"
+    """The kernel refuses to delete the other while this one is there: it goes first, by a message of its own."""
     STAY = "stay"
     """Nothing: the need is only about order."""
 

@@ -48,12 +48,14 @@ class Probe(NamedTuple):
     what    the kernel's name of it ("ipip")
     option  the kernel option that offers it
     op      what a kernel without it refuses with one of `absent`, and one with it does or refuses otherwise
+    before  what has to be there for it, so far as the kernel has that
     """
 
     what: str
     option: str
     op: Send | Transaction | MakeTun
     absent: tuple[int, ...] = (EOPNOTSUPP,)
+    before: tuple[Send, ...] = ()
 
 
 class WriteSysctl(NamedTuple):
