@@ -35,6 +35,7 @@ from netdsl.lang.stack import Stack, declare
 from sandbox import Sandbox
 
 NEWLINK, SETLINK, NEWADDR, NEWROUTE, NEWNEIGH, NEWLINKPROP = 16, 19, 20, 24, 28, 108
+NEWRULE, NEWQDISC, NEWTCLASS, NEWTFILTER, NEWNEXTHOP, NEWTUNNEL = 32, 36, 40, 44, 104, 120
 REQUEST, ACK, REPLACE, EXCL, CREATE, APPEND = 0x1, 0x4, 0x100, 0x200, 0x400, 0x800
 FD = 9
 """Stands for the descriptor of a netns."""
@@ -455,8 +456,15 @@ HEADERS = {
     NEWADDR: Struct("=BBBBI"),
     NEWROUTE: Struct("=BBBBBBBBI"),
     NEWNEIGH: Struct("=BxxxiHBB"),
+    NEWRULE: Struct("=BBBBBBBBI"),
+    NEWQDISC: Struct("=BxxxiIII"),
+    NEWTCLASS: Struct("=BxxxiIII"),
+    NEWTFILTER: Struct("=BxxxiIII"),
+    NEWNEXTHOP: Struct("=BBBBI"),
+    NEWTUNNEL: Struct("=BBHI"),
 }
 INDEX_AT = {NEWLINK: 2, SETLINK: 2, NEWLINKPROP: 2, NEWADDR: 4, NEWNEIGH: 1}
+INDEX_AT |= {NEWQDISC: 1, NEWTCLASS: 1, NEWTFILTER: 1, NEWTUNNEL: 3}
 """Where the ifindex stands in a header."""
 
 Path = tuple[int, ...]
@@ -465,7 +473,7 @@ NESTED = {LINKINFO, PROTINFO, PROPS, (18, 2), (18, 5)}
 """Attributes of links that hold attributes; NLA_F_NESTED is ignored: pyroute2 and iproute2 set it only on some."""
 STRINGS = {(3,), (20,), (52, 53), (18, 1), (18, 4), (18, 2, 1, 3)}
 """Attributes of links that are strings; the NUL at their end is ignored: not all send it with all of them."""
-INDEXES: Mapping[int, set[Path]] = {NEWLINK: {(10,), (18, 2, 3)}, NEWROUTE: {(4,)}}
+INDEXES: Mapping[int, set[Path]] = {NEWLINK: {(5,), (10,), (18, 2, 3)}, NEWROUTE: {(4,)}, NEWNEXTHOP: {(5,)}}
 """Attributes that are ifindexes (of a vxlan's data the lower device)."""
 FDS = {(18, 2, 1, 28)}
 """Attributes that are descriptors: that they are there is all that can be compared."""
@@ -482,10 +490,16 @@ class Message(NamedTuple):
 
 def leaves(buffer: bytes, kind: int, veth: bool, path: Path = ()) -> Iterator[tuple[Path, bytes]]:
     """Attributes that hold no others."""
+    netem = buffer[4:].startswith(b"netem\0")
     while len(buffer) >= 4:
         size, number = Struct("=HH").unpack_from(buffer)
         here, value = (*path, number & 0x3FFF), buffer[4:size]
         buffer = buffer[(size + 3) & ~3 :]
+        if kind in (NEWQDISC, NEWTCLASS, NEWTFILTER) and here == (2,):  # TCA_OPTIONS; netem has a struct before it
+            if netem:
+                yield (2, 0), value[:24]
+            yield from leaves(value[24 * netem :], kind, veth, here)
+            continue
         if kind in (NEWLINK, SETLINK, NEWLINKPROP) and (here in NESTED or (veth and here == PEER)):
             yield from leaves(value[16:] if here == PEER else value, kind, veth, here)
         else:
