@@ -126,27 +126,35 @@ TBF = """
 from netdsl import *
 
 @stack
-def narrow(rate: str = "4mbit"):
+def narrow(rate: str = "4mbit", burst: str = "16kb"):
     far = VethEnd("eth0", netns=Netns("world"), addresses=["203.0.113.9/24"])
     near = Veth("eth0", netns=Netns("near"), addresses=["203.0.113.1/24"], peer=far)
-    Tbf("narrow", dev=near, rate=rate, burst="16kb", latency="400ms")
+    Tbf("narrow", dev=near, rate=rate, burst=burst, latency="400ms")
 """
 
 
 def test_tbf_holds_a_rate(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Sending takes at least as long as the bytes beyond the burst take at the rate; at a high rate less."""
+    """Sending takes at least as long as the bytes beyond the burst take at the rate, and packets are held back; with a
+    burst that holds everything none is."""
     program = tmp_path / "narrow.py"
     program.write_text(TBF)
     sandbox.netdsl("up", str(program), "--yes")
     starts(sandbox, DRAIN, "world", "listening")
 
-    def seconds() -> float:
-        began = time.monotonic()
-        sandbox.run([sys.executable, "-c", SEND, WORLD, str(ENOUGH)], netns="near")
-        return time.monotonic() - began
+    def held_back() -> int:
+        (shown,) = json.loads(sandbox.run(["tc", "-s", "-j", "qdisc", "show", "dev", "eth0"], netns="near").stdout)
+        return int(shown["overlimits"])
 
-    slow = seconds()
-    assert slow >= (ENOUGH - 16384) * 8 / 4e6
-    assert {(c["action"], c["kind"]) for c in plan_of(sandbox, str(program), "-p", "rate=4gbit")} == {("update", "tbf")}
-    sandbox.netdsl("up", str(program), "--yes", "-p", "rate=4gbit")
-    assert seconds() < slow
+    def send() -> None:
+        sandbox.run([sys.executable, "-c", SEND, WORLD, str(ENOUGH)], netns="near")
+
+    began = time.monotonic()
+    send()
+    assert time.monotonic() - began >= (ENOUGH - 16384) * 8 / 4e6
+    before = held_back()
+    assert before > 0
+    wide = ("-p", "rate=1gbit", "-p", "burst=100mb")
+    assert {(c["action"], c["kind"]) for c in plan_of(sandbox, str(program), *wide)} == {("update", "tbf")}
+    sandbox.netdsl("up", str(program), "--yes", *wide)
+    send()
+    assert held_back() == before
