@@ -35,21 +35,8 @@ def sandbox(make_sandbox: Callable[[], Sandbox]) -> Sandbox:
     return make_sandbox()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--shard 1/2`: the first of two parts; each kernel that dev/fullkernel.py boots takes one."""
-    parser.addoption(
-        "--shard", default="1/1", metavar="I/N", help="run only every Nth of the chosen tests, from the Ith"
-    )
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
-    """Mark the tests that use a sandbox, for `-m "not kernel"`; then keep those of the shard."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use a sandbox, for `-m "not kernel"`."""
     for item in items:
         if "make_sandbox" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.kernel)
-    yield
-    first, count = map(int, config.getoption("--shard").split("/"))
-    if count > 1:
-        config.hook.pytest_deselected(items=[item for n, item in enumerate(items) if n % count != first - 1])
-        items[:] = items[first - 1 :: count]

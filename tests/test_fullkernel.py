@@ -28,7 +28,7 @@ KINDS = {
 
 def test_the_test_runs_on_the_full_kernel() -> None:
     """The marked tests are run by dev/fullkernel.py and nowhere else."""
-    assert os.environ.get("NETDSL_FULL_KERNEL") == "1"
+    assert os.environ.get("NETDSL_LANE") == "fullkernel"
 
 
 @pytest.mark.parametrize("kind", KINDS)

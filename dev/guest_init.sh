@@ -1,6 +1,7 @@
 #!/bin/sh
-# PID 1 of the full kernel that dev/fullkernel.py boots. The machine's file system is the root, read-only; what has to be
-# written lies on tmpfs, and results go to $results, a folder of the machine's. Kernel arguments arrive as variables.
+# PID 1 of the kernels that dev/fullkernel.py and dev/cloudkernel.py boot. The machine's file system is the root, read-only;
+# what has to be written lies on tmpfs, and results go to $results, a folder of the machine's. Kernel arguments arrive as
+# variables; $back is the type of file system by which the machine's folders are reached again.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
 
 end() {
@@ -8,6 +9,15 @@ end() {
     echo 1 >/proc/sys/kernel/printk
     echo o >/proc/sysrq-trigger # power off; UML's init must not return before it has
     sleep 60
+}
+
+# back OPTION FOLDER: what the machine has there, where a tmpfs would hide it.
+back() {
+    mkdir -p "$2" 2>/dev/null
+    case $back in
+    virtiofs) mount -o "bind,$1" "/run/machine$2" "$2" ;;
+    *) mount -t hostfs -o "$2,$1" none "$2" ;;
+    esac
 }
 
 mount -t proc proc /proc
@@ -26,17 +36,19 @@ ln -s "$modules" "/run/modules/lib/modules/$(uname -r)"
 printf '#!/bin/sh\nexec /sbin/modprobe -d /run/modules "$@"\n' >/run/modules/modprobe
 chmod +x /run/modules/modprobe
 echo /run/modules/modprobe >/proc/sys/kernel/modprobe
-for folder in "$results" "$project"; do     # they may lie below one of those
-    mkdir -p "$folder" 2>/dev/null
-done
-mount -t hostfs -o "$results" none "$results" || end
-[ -e "$project/pyproject.toml" ] || mount -t hostfs -o "$project,ro" none "$project" || end
+if [ "$back" = virtiofs ]; then
+    mkdir /run/machine
+    mount -t virtiofs machine /run/machine || end
+fi
+back rw "$results" || end # it may lie below one of those, and so may the project
+[ -e "$project/pyproject.toml" ] || back ro "$project" || end
+[ "$back" != virtiofs ] || umount /run/machine
 
 ip link set lo up
 stty -opost 2>/dev/null
 /run/modules/modprobe -aq tun ipip sit ip_gre ip6_gre ip6_tunnel 2>/dev/null # their fallback devices are there as on a busy machine
 cd "$project" || end
-export PYTHONDONTWRITEBYTECODE=1 NETDSL_FULL_KERNEL=1 TERM=dumb
+export PYTHONDONTWRITEBYTECODE=1 NETDSL_LANE=$lane TERM=dumb
 sh "$results/command"
 echo $? >"$results/status"
 end
