@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,22 @@ def lacks(sandbox: Sandbox) -> dict[str, list[str]]:
     """What `netdsl kinds` says that the running kernel does not offer, by kind."""
     kinds = json.loads(sandbox.netdsl("kinds", "--json").stdout)["kinds"]
     return {kind["kind"]: kind["lacks"] for kind in kinds if kind["lacks"]}
+
+
+ALONE = """
+import json
+from netdsl.kernel.machine import Machine
+from netdsl.kinds import KINDS
+probes = list(dict.fromkeys(probe for kind in KINDS.values() for probe in kind.probes(None)))
+together = Machine().lacks(probes)
+print(json.dumps([probe.what for probe in probes if (probe in together) != bool(Machine().lacks([probe]))]))
+"""
+
+
+@pytest.mark.parametrize("lane", [pytest.param("machine"), pytest.param("full", marks=pytest.mark.fullkernel)])
+def test_what_is_lacking_does_not_depend_on_what_else_is_asked(sandbox: Sandbox, lane: str) -> None:
+    """Of each kind the same is found when all are asked for together, some of which make a link, as of it alone."""
+    assert json.loads(sandbox.run([sys.executable, "-c", ALONE]).stdout) == []
 
 
 @pytest.mark.fullkernel

@@ -23,9 +23,12 @@ def mark_op(
 
 
 def link_probe(kernel: str, option: str, packed: bytes = b"", what: str = "") -> Probe:
-    """Whether there is a kind of link, or (`what`) one with such data: the unknown is refused before anything else."""
+    """Whether there is a kind of link, or (`what`) one with such data: the unknown is refused before anything else.
+
+    Without a name, which another probe's link could have: that it is taken would be said first.
+    """
     info = wire.attr(INFO_KIND, kernel.encode()) + (wire.nest(INFO_DATA, packed) if packed else b"")
-    body = wire.IFINFO.pack(0, 0, 0, 0, 0) + wire.attr(IFLA_IFNAME, b"probe\0") + wire.nest(IFLA_LINKINFO, info)
+    body = wire.IFINFO.pack(0, 0, 0, 0, 0) + wire.nest(IFLA_LINKINFO, info)
     return Probe(what or kernel, option, Send(RTM_NEWLINK, wire.F_CREATE | wire.F_EXCL, body))
 
 
