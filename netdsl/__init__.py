@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from netdsl.kinds.vrf import Vrf
     from netdsl.kinds.vxlan import Vxlan
     from netdsl.kinds.vxlan_vni import VxlanVni
+    from netdsl.kinds.wireguard import WireGuard
+    from netdsl.kinds.wireguard_peer import WireGuardPeer
     from netdsl.lang.check import Reachable, Unreachable
     from netdsl.lang.component import Component
     from netdsl.lang.item import Opts
@@ -89,6 +91,8 @@ __all__ = [
     "Vxlan",
     "VxlanPeer",
     "VxlanVni",
+    "WireGuard",
+    "WireGuardPeer",
     "stack",
 ]
 
@@ -104,6 +108,7 @@ _HOMES = {
     "TcFilter": "kinds.tc_filter",
     "VethEnd": "kinds.veth",
     "VxlanVni": "kinds.vxlan_vni",
+    "WireGuardPeer": "kinds.wireguard_peer",
     "Component": "lang.component",
     "Opts": "lang.item",
     "Reachable": "lang.check",

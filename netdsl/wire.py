@@ -29,6 +29,10 @@ IFINFO = Struct("=BxHiII")
 """struct ifinfomsg: family, device type, ifindex, flags, change mask."""
 
 
+GENERIC = Struct("=BBxx")
+"""struct genlmsghdr: command, version."""
+
+
 def attr(number: int, payload: bytes) -> bytes:
     """One attribute, padded.
 

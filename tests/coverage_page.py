@@ -21,7 +21,8 @@ for the objects give the same kernel state. What is deleted or changed by hand i
 and on the kinds that name them.
 
 "machine" is whatever kernel the tests run on; "full" is a complete Debian kernel (`python dev/fullkernel.py`), for
-kinds and properties that not every kernel offers.
+kinds and properties that not every kernel offers; "cloud" is Debian's kernel for virtual machines
+(`python dev/cloudkernel.py`), for what even that one lacks.
 
 | kind | kernel | changed in place | replaced | drift |
 |---|---|---|---|---:|
@@ -39,8 +40,8 @@ def row(word: str) -> str:
     values = {*VALUES.get(word, ()), *case.get("values", ()), *case.get("fixed", ())}
     own = [p for p in cls.properties.values() if p.name in values and not shared(word, p.name)]
     kernels = [name for name, tried in (("machine", word in FIRST or case.get("machine")), ("full", case)) if tried]
-    if case.get("machine"):
-        kernels = ["machine"]
+    if case.get("machine") or case.get("cloud"):
+        kernels = ["machine" if case.get("machine") else "cloud"]
     cells = [
         f"[{cls.__name__}](kinds.md#{cls.__name__.lower()})",
         ", ".join(kernels),

@@ -29,8 +29,9 @@ Picture = dict[str, dict[str, Any]]
 """What `Sandbox.dump` returns: for each namespace (the first one is named "") its links, routes, rules and so on."""
 
 READY = "ready\n"
-START_SECONDS = 120  # the kernel may be busy with the namespaces of other tests
-COMMAND_SECONDS = 120
+PATIENCE = 5 if os.environ.get("NETDSL_LANE") == "cloudkernel" else 1  # in QEMU everything takes several times as long
+START_SECONDS = 120 * PATIENCE  # the kernel may be busy with the namespaces of other tests
+COMMAND_SECONDS = 120 * PATIENCE
 
 UNSHARE = ["unshare", "--user", "--map-root-user", "--net", "--mount", "--uts", "--propagation", "private"]
 
@@ -42,8 +43,8 @@ exec "$0" -I -S "$1"
 """
 
 # Prints JSON values one after the other, then the names of namespaces as text. `vlan show` is refused by a kernel
-# without bridge VLAN filtering, `nft` by one without nf_tables. Classes and filters are shown link by
-# link, and as text.
+# without bridge VLAN filtering, `nft` by one without nf_tables; not every machine has `wg`. Classes and filters are
+# shown link by link, and as text.
 PICTURE = """
 set -e
 ip -d -j addr show
@@ -65,6 +66,7 @@ tables=$(nft -j list ruleset 2>/dev/null) || tables='{"nftables": []}'
 echo "$tables"
 cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding
 ip netns list-id
+wg show all dump 2>/dev/null || true
 """
 PARTS = (
     *("links", "routes4", "rules4", "routes6", "rules6", "neighbours", "nexthops", "fdb", "qdiscs", "classes", "vlans"),
@@ -254,7 +256,7 @@ class Sandbox:
         sent, received = (int(sums[1]), int(sums[2])) if sums else (0, 0)
         return Ping(sent, received, int(ttl[1]) if ttl else None)
 
-    def wait_until(self, predicate: Callable[[], T], seconds: float = 30) -> T:
+    def wait_until(self, predicate: Callable[[], T], seconds: float = 30 * PATIENCE) -> T:
         """Ask again and again until the answer is true, and return it. TimeoutError if it never is.
 
         The seconds are generous: a kernel that is busy removing namespaces of others answers late.
@@ -296,6 +298,7 @@ class Sandbox:
             values.append(value)
             text = text.lstrip()[end:]
         raw = dict(zip(PARTS, values, strict=False))
+        tunnels = [line.split("\t") for line in text.splitlines() if "\t" in line]
         names = dict(re.findall(r"^nsid (\d+) \(iproute2 netns name: (.*)\)$", text, re.MULTILINE))
         kept = {
             **raw,
@@ -303,6 +306,7 @@ class Sandbox:
             "routes6": [route for route in raw["routes6"] if not _derived_route(route)],
             "fdb": [entry for entry in raw["fdb"] if not _passing_entry(entry)],
             "tables": [_table(entry) for entry in raw["tables"]["nftables"] if "metainfo" not in entry],
+            "wireguard": [fields[:5] + fields[8:] for fields in tunnels],  # no handshakes, no counters
             "sysctls": dict(zip(SYSCTLS, values[len(PARTS) :], strict=True)),
         }
         return {part: _settled(value) for part, value in kept.items()}

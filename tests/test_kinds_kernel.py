@@ -3,6 +3,8 @@
 A file in kernel_cases/ holds those of one kind:
 
     machine  the kernels of all machines offer it; else it is tried on the full kernel only (dev/fullkernel.py)
+    cloud    the full kernel does not either; it is tried on the cloud kernel (dev/cloudkernel.py)
+    keys     the statements may use `text(name)`, a key of 32 bytes in base64, and `key(name)`, a file that holds it
     around   statements inside the netns `every`, with `far` another netns, that all objects stand on
     make     defines `make(i, **given)`, which declares the i-th object of the kind with the properties given
     values   property -> two expressions: its value, and the one that it changes to; each on an object of its own
@@ -23,6 +25,7 @@ from typing import Any
 
 import pytest
 
+from keyfiles import MAKE_KEYS
 from labs import plan_of, unowned
 from netdsl.kinds import KINDS
 from netdsl.kinds.link import Link
@@ -33,9 +36,13 @@ CASES: dict[str, dict[str, Any]] = {p.stem: tomllib.loads(p.read_text()) for p i
 FIRST = {"netns", "sysctl", "bridge", "veth", "veth-end", "vxlan", "address", "neighbor", "fdb", "route"}
 """Kinds that tests/test_properties_kernel.py tries in full; files here may add to them."""
 
-each = pytest.mark.parametrize(
-    "word", [pytest.param(word, marks=() if CASES[word].get("machine") else pytest.mark.fullkernel) for word in CASES]
-)
+
+def lane(case: dict[str, Any]) -> pytest.MarkDecorator | tuple[()]:
+    """Where a kind is tried."""
+    return pytest.mark.cloudkernel if case.get("cloud") else () if case.get("machine") else pytest.mark.fullkernel
+
+
+each = pytest.mark.parametrize("word", [pytest.param(word, marks=lane(case)) for word, case in CASES.items()])
 
 
 def program(word: str, folder: Path) -> str:
@@ -43,7 +50,7 @@ def program(word: str, folder: Path) -> str:
     case = CASES[word]
     lines = ["from netdsl import *", "", "", "@stack", "def every(step: int = 0, without: bool = False):"]
     lines += ['    "One object for each property."', '    every, far = Netns("every"), Netns("far")', "    with every:"]
-    body = [case.get("around", ""), case["make"]]
+    body = [MAKE_KEYS if case.get("keys") else "", case.get("around", ""), case["make"]]
     for index, (name, pair) in enumerate(case.get("values", {"": None}).items()):
         given = f"{name}=({pair[0]}) if step == 0 else ({pair[1]})" if name else ""
         body += ["if without:", f"    make({index})", "else:", f"    make({index}, {given})"]

@@ -40,6 +40,7 @@ import attrs
 import pytest
 
 import netdsl
+from keyfiles import ThoughtUp
 from netdsl.engine.change import Change, Plan
 from netdsl.engine.compile import Encoding, all_steps, assign_ifindexes
 from netdsl.engine.deploy import relate_offline
@@ -67,7 +68,7 @@ def declared(around: str, expression: str) -> tuple[list[Item], str]:
     names: dict[str, Any] = {name: getattr(netdsl, name) for name in netdsl.__all__}
     body = f"{around.strip()}\nreturn {expression.strip() or 'None'}"
     exec("@stack\ndef lab():\n" + textwrap.indent(body, "    "), names)
-    done = declare(names["lab"], "lab", {})
+    done = declare(names["lab"], "lab", {}, observer=ThoughtUp())
     return relate_offline(done.items), getattr(done.outputs, "urn", "")
 
 

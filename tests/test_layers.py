@@ -57,6 +57,7 @@ NO_KINDS = {
     "lower.py",
     "measure.py",
     "nft_rule.py",
+    "wireguard_wire.py",
     "nftables.py",
     "ranges.py",
     "shell.py",

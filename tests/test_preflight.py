@@ -25,6 +25,7 @@ def lab():
 
 
 TRANSLATING = {"Masquerade", "Snat", "Dnat"}
+ENCRYPTING = {"WireGuard", "WireGuardPeer"}
 
 
 @pytest.fixture
@@ -109,10 +110,16 @@ def test_what_is_lacking_does_not_depend_on_what_else_is_asked(sandbox: Sandbox,
 
 
 @pytest.mark.fullkernel
-def test_a_full_kernel_lacks_only_address_translation(sandbox: Sandbox) -> None:
-    """On Debian's User Mode Linux, built without NF_TABLES_IPV4 and NF_TABLES_IPV6, all other kinds are offered."""
-    assert lacks(sandbox).keys() == TRANSLATING
-    assert sandbox.netdsl("kinds").stdout.count("not in this kernel") == len(TRANSLATING)
+def test_a_full_kernel_lacks_only_address_translation_and_wireguard(sandbox: Sandbox) -> None:
+    """On Debian's User Mode Linux, built without NF_TABLES_IPV4, NF_TABLES_IPV6 and WIREGUARD, all else is offered."""
+    assert lacks(sandbox).keys() == TRANSLATING | ENCRYPTING
+    assert sandbox.netdsl("kinds").stdout.count("not in this kernel") == len(TRANSLATING | ENCRYPTING)
+
+
+@pytest.mark.cloudkernel
+def test_the_cloud_kernel_has_what_the_full_one_lacks(sandbox: Sandbox) -> None:
+    """Debian's cloud kernel offers address translation and WireGuard."""
+    assert not (TRANSLATING | ENCRYPTING) & lacks(sandbox).keys()
 
 
 def test_what_the_full_kernel_lacks_is_tested_on_this_one(sandbox: Sandbox) -> None:

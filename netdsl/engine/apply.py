@@ -15,7 +15,7 @@ from netdsl.engine.observe import Target as Observed
 from netdsl.engine.outcome import Outcome
 from netdsl.engine.sender import Batch, Sender, patient, sender
 from netdsl.lang.item import Gone
-from netdsl.lang.ops import Call, DropNetns, Failure, MakeNetns, MakeTun, Probe, Send, Transaction, WriteSysctl
+from netdsl.lang.ops import Call, DropNetns, Failure, MakeNetns, Probe, Send, WriteSysctl
 
 _GONE = frozenset((errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL))
 """What the kernel says to a delete when there is nothing to delete any more."""
@@ -286,7 +286,7 @@ class Run:
                     messages.append((seq, op.message(seq)))
                     if step.item.kind.passing:
                         passing[seq] = step.item.kind.passing
-                elif isinstance(op, Transaction | MakeTun):
+                elif isinstance(op, Call):
                     if not calling:
                         calls, owners = [], {}
                         batches.append((partial(target.perform, place, calls), owners))

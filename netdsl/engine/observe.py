@@ -22,6 +22,7 @@ class Target(Protocol):
     def read(self, dump: Dump, scope: Scope) -> None: ...
     def read_files(self, wanted: Sequence[tuple[str, str]], meanwhile: Callable[[], None]) -> list[str | None]: ...
     def nsid(self, netns: str, other: str) -> int: ...
+    def key_proof(self, path: str, peer: str) -> str: ...
 
 
 @attrs.define(eq=False)
@@ -41,14 +42,21 @@ class Observation:
 
 
 class Look:
-    """A look at every netns that some items are about, and at others; one netns after the other, or all at once."""
+    """A look at every netns that some items are about, and at others; one netns after the other, or all at once.
+
+    What the kernel does not show of an object is taken to be as the last of its items says: those that are recorded
+    come last.
+    """
 
     def __init__(
         self, target: Target, items: Iterable[Item], kinds: Mapping[str, type[Resource]], also: Iterable[str] = ()
     ) -> None:
         interest: dict[str, dict[Key, set[str]]] = {netns: {} for netns in also}
         self._wanted_netns: set[str] = set()
+        self._veiled: list[Item] = []
         for item in items:
+            if item.kind.unseen:
+                self._veiled.append(item)
             if item.key[0] == "netns":
                 self._wanted_netns.add(item.key[2])
                 continue
@@ -102,6 +110,10 @@ class Look:
                 marks = lo.marks if lo is not None else ()
                 cookie = self._target.cookie(scope.netns)
                 seen.found[("netns", "", scope.netns)] = Have("netns", {"cookie": cookie}, marks=marks)
+        for item in self._veiled:
+            have = seen.found.get(item.key)
+            if have is not None:
+                have.props.update({name: item.props[name] for name in item.kind.unseen if name in item.props})
         return seen
 
     def _read_files(self, scopes: list[Scope]) -> None:
@@ -174,3 +186,7 @@ class LiveObserver:
     def outputs(self, stack: str) -> Mapping[str, Any] | None:
         """Outputs of a recorded stack, or None."""
         return self._outputs(stack)
+
+    def key_proof(self, path: str, peer: str) -> str:
+        """What may be told of the key in a file. Raises ValueError."""
+        return self._target.key_proof(path, peer)

@@ -151,7 +151,9 @@ def _inode(name: str) -> int:
 
 
 def _join(protocol: int) -> socket.socket | None:
-    """A socket in the calling thread's namespace; None where the kernel lacks the protocol."""
+    """A socket in the calling thread's namespace; None where that lacks the protocol, or tells nothing by it."""
+    if protocol not in GROUPS:
+        return None
     try:
         found = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
         found.bind((0, 0))
@@ -159,7 +161,7 @@ def _join(protocol: int) -> socket.socket | None:
         if error.errno == errno.EPROTONOSUPPORT:
             return None
         raise
-    for group in GROUPS.get(protocol, ()):
+    for group in GROUPS[protocol]:
         with suppress(OSError):
             found.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
     return found

@@ -7,11 +7,10 @@ import resource
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import closing, suppress
-from functools import partial
 from pathlib import Path
 from threading import Lock
 
-from netdsl.kernel import call, namespaces
+from netdsl.kernel import call, keys, namespaces
 from netdsl.kernel.netlink import Netlink
 from netdsl.kernel.release import Watch, nsid
 from netdsl.kernel.sysctls import Sysctls
@@ -106,14 +105,15 @@ class Machine:
 
     def read(self, dump: Dump, scope: Scope) -> None:
         """Run one dump in a namespace and let it fill the scope."""
-        found = dump.body(scope)
-        bodies = () if found is None else (found,) if isinstance(found, bytes) else found
-        read = dump.read
-        for body in bodies:
-            if dump.protocol:
-                namespaces.visit([scope.netns], partial(call.dump, dump, body, scope))
-            else:
-                self._socket(scope.netns).dump(dump.request, body, lambda buffer, a, b: read(buffer, a, b, scope))
+        body = dump.body(scope)
+        if body is None:
+            return
+        read, bodies = dump.read, [body] if isinstance(body, bytes) else body
+        if dump.protocol:
+            namespaces.visit([scope.netns], lambda _: call.dump(dump, bodies, scope))
+            return
+        for one in bodies:
+            self._socket(scope.netns).dump(dump.request, one, lambda buffer, a, b: read(buffer, a, b, scope))
 
     def read_files(self, wanted: Sequence[tuple[str, str]], meanwhile: Callable[[], None]) -> list[str | None]:
         """Contents of files below /proc/sys, each (netns, path); None where there is no such file.
@@ -140,6 +140,10 @@ class Machine:
     def nsid(self, netns: str, other: str) -> int:
         """The id by which one namespace knows another, or -1."""
         return nsid(self._socket(netns), self.netns_fd(other))
+
+    def key_proof(self, path: str, peer: str) -> str:
+        """What may be told of the key in a file. Raises ValueError: what is wrong with it, and what to do."""
+        return keys.proof(path, peer)
 
     def holders(self, wanted: Iterable[str]) -> dict[str, list[int]]:
         """Pids of processes inside the named namespaces."""

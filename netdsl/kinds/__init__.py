@@ -36,6 +36,8 @@ from netdsl.kinds.vlan import Vlan
 from netdsl.kinds.vrf import Vrf
 from netdsl.kinds.vxlan import Vxlan
 from netdsl.kinds.vxlan_vni import VxlanVni
+from netdsl.kinds.wireguard import WireGuard
+from netdsl.kinds.wireguard_peer import WireGuardPeer
 from netdsl.lang.resource import Resource
 
 _ALL: tuple[type[Resource], ...] = (
@@ -56,6 +58,8 @@ _ALL: tuple[type[Resource], ...] = (
     Geneve,
     Tap,
     Bond,
+    WireGuard,
+    WireGuardPeer,
     Address,
     Neighbor,
     FdbEntry,

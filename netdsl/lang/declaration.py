@@ -21,7 +21,7 @@ _PACKAGE = str(Path(__file__).parent.parent) + "/"
 
 
 class Observer(Protocol):
-    """Reads what exists at plan time, for `Link.get`, `Netns.get` and `StackReference`."""
+    """Reads what exists at plan time, for `Link.get`, `Netns.get`, `StackReference` and keys in files."""
 
     def link(self, netns: str, name: str) -> Mapping[str, Any] | None:
         """Properties of a link (mac, mtu, ...), or None."""
@@ -31,6 +31,12 @@ class Observer(Protocol):
 
     def outputs(self, stack: str) -> Mapping[str, Any] | None:
         """The outputs of a recorded stack, or None."""
+
+    def key_proof(self, path: str, peer: str) -> str:
+        """What may be told of the key in a file (lang/keys.py).
+
+        Raises ValueError: what is wrong with the file, and what to do about it.
+        """
 
 
 class _Blind:
@@ -44,6 +50,9 @@ class _Blind:
 
     def outputs(self, stack: str) -> Mapping[str, Any] | None:
         return None
+
+    def key_proof(self, path: str, peer: str) -> str:
+        raise ValueError(f"{path} cannot be read: there is no machine to look at", "")
 
 
 @attrs.define(eq=False)

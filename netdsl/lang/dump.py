@@ -24,12 +24,14 @@ class Scope:
     interest  what to decode beyond the bare identity
     links     ifindex -> name, filled by the link dump, which comes first
     found     what was seen
+    current   the object that a message is about which continues the one before
     """
 
     netns: str
     interest: Interest
     links: dict[int, str] = attrs.field(factory=dict)
     found: dict[Key, Have] = attrs.field(factory=dict)
+    current: Key = ()
     _families: dict[str, list[Key]] | None = attrs.field(default=None, init=False)
 
     def wanted(self, family: str) -> Sequence[Key]:
@@ -47,20 +49,22 @@ class Dump:
     """One dump request.
 
     name      for messages and counters
-    request   message type (RTM_GET*)
+    request   message type (RTM_GET*); of a generic netlink family it is found by the family's name
     body      request body for a scope (filters by what is of interest), or None where nothing is; several are as many
-              requests, where the kernel shows the objects of one link at a time
+              requests, where each shows a part (the objects of one link)
     read      decodes one reply (buffer, start and end of its body) into the scope
     settle    called once when all netns have been read, for what spans several of them
     protocol  netlink protocol; 0 is rtnetlink
+    generic   name of the generic netlink family
     """
 
     name: str
     request: int
-    body: Callable[[Scope], bytes | tuple[bytes, ...] | None]
+    body: Callable[[Scope], bytes | Sequence[bytes] | None]
     read: Callable[[bytes, int, int, Scope], None]
     settle: Callable[[Sequence[Scope], Nsid], None] | None = None
     protocol: int = 0
+    generic: str = ""
 
 
 @attrs.frozen(eq=False)

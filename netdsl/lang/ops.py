@@ -9,8 +9,8 @@ from typing import NamedTuple, Protocol, TypeAlias
 from netdsl import wire
 from netdsl.lang.item import Item, Key
 
-NETLINK_NETFILTER = 12
-"""The netlink protocol of nf_tables; rtnetlink's is 0."""
+NETLINK_NETFILTER, NETLINK_GENERIC = 12, 16
+"""The netlink protocols of nf_tables and of generic netlink; rtnetlink's is 0."""
 
 
 class Send(NamedTuple):
@@ -40,6 +40,27 @@ class MakeTun(NamedTuple):
     flags: int
     owner: int
     group: int
+
+
+class KeyFile(NamedTuple):
+    """A key of 32 bytes that is in a file: read when it is sent to the kernel, and kept nowhere else.
+
+    proof  what may be told of it (lang/keys.py); when the file holds another key, nothing is sent
+    peer   the public key of the peer with whom it is shared; "": it is a private key
+    """
+
+    path: str
+    proof: str
+    peer: str = ""
+
+
+class Generic(NamedTuple):
+    """A message of generic netlink (linux/genetlink.h): the family's name, the command, its version, attributes."""
+
+    family: str
+    command: int
+    version: int
+    body: tuple[bytes | KeyFile, ...]
 
 
 class Probe(NamedTuple):
@@ -78,7 +99,7 @@ class DropNetns(NamedTuple):
     name: str
 
 
-Call: TypeAlias = Transaction | MakeTun
+Call: TypeAlias = Transaction | MakeTun | Generic
 """What is no rtnetlink message, but happens in a netns in its order among them."""
 
 Op: TypeAlias = Send | Call | WriteSysctl | MakeNetns | DropNetns

@@ -35,6 +35,7 @@ class Property:
     resend       on a change of any property of the same place this one has to be sent again
     init         whether the constructor takes it; else the kind derives it
     derived      whether netdsl chooses a value where none is given
+    seen         whether the kernel shows it; else it is taken to be there as it was recorded
     """
 
     name: str
@@ -52,6 +53,7 @@ class Property:
     gone: Gone = Gone.VANISH
     resend: bool = False
     init: bool = True
+    seen: bool = True
     required: bool = False
     derived: bool = False
     default: Any = None
@@ -75,6 +77,7 @@ def prop(
     gone: Gone = Gone.VANISH,
     resend: bool = False,
     init: bool = True,
+    seen: bool = True,
 ) -> Any:
     """Declare a property of a kind. Without `default` it is required; a default of None means "not managed"."""
     required, derived = default is REQUIRED and init, default is DERIVED
@@ -119,5 +122,6 @@ def kind(cls: _Class) -> _Class:
     cls.defaults = {word: declared.default for word, declared in fields.items()}
     cls.managed = tuple((p.name, p.type.link) for p in cls.properties.values())
     cls.required = tuple(p.name for p in cls.properties.values() if p.required)
+    cls.unseen = tuple(p.name for p in cls.properties.values() if not p.seen)
     cls.references = tuple((p.name, p.gone) for p in cls.properties.values() if p.type.link)
     return cls

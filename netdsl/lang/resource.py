@@ -47,6 +47,8 @@ class Resource:
     defaults: ClassVar[Mapping[str, Any]] = {}
     managed: ClassVar[tuple[tuple[str, bool], ...]] = ()
     required: ClassVar[tuple[str, ...]] = ()
+    unseen: ClassVar[tuple[str, ...]] = ()
+    """Properties that the kernel does not show."""
     references: ClassVar[tuple[tuple[str, Gone], ...]] = ()
     dumps: ClassVar[tuple[Dump | Files, ...]] = ()
     """The dumps that show objects of this kind."""
