@@ -35,6 +35,8 @@ def plan_of(sandbox: Sandbox, *args: str) -> list[dict[str, Any]]:
     return changes
 
 
+TSO_LIMITS = ("tso_max_size", "tso_max_segs")
+"""Of a bridge, those of its ports: it keeps them when the port is gone."""
 BOND_STATE = (
     *(f"ad_{side}_oper_port_state{form}" for side in ("actor", "partner") for form in ("", "_str")),
     *("ad_info", "ad_aggregator_id", "link_failure_count", "mii_status", "perm_hwaddr"),
@@ -46,7 +48,7 @@ def unowned(picture: Any) -> Any:
     """A dump without what a script does not choose: ifindexes, the altnames and comments that mark links and tables as
     a stack's own, and link-local addresses, which the kernel makes up for some tunnels."""
     if isinstance(picture, dict):
-        unknown = ("ifindex", "link_index", "altnames", "permaddr", "comment", *BOND_STATE)
+        unknown = ("ifindex", "link_index", "altnames", "permaddr", "comment", *TSO_LIMITS, *BOND_STATE)
         return {key: unowned(value) for key, value in picture.items() if key not in unknown}
     if isinstance(picture, list):
         kept = [unowned(value) for value in picture if not _link_local(value)]
@@ -56,6 +58,20 @@ def unowned(picture: Any) -> Any:
 
 def _link_local(value: Any) -> bool:
     return isinstance(value, dict) and any(str(value.get(word, "")).startswith("fe80:") for word in ("local", "dst"))
+
+
+def differences(one: Any, other: Any, path: str = "") -> list[str]:
+    """Where two dumps differ, in lines that can be read; links are known by their names."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = sorted({*one, *other})
+        return [line for key in keys for line in differences(one.get(key), other.get(key), f"{path}/{key}")]
+    if isinstance(one, list) and isinstance(other, list):
+        if all(isinstance(value, dict) and "ifname" in value for value in [*one, *other]) and path.endswith("links"):
+            named = [{value["ifname"]: value for value in values} for values in (one, other)]
+            return differences(named[0], named[1], path)
+        here = [f"{path}: {value}, not in the other" for value in one if value not in other]
+        return here + [f"{path}: {value}, only in the other" for value in other if value not in one]
+    return [] if one == other else [f"{path}: {one} here, {other} there"]
 
 
 def brief(changes: list[dict[str, Any]]) -> set[tuple[str, str, str, str]]:

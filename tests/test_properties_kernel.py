@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from test_kinds_kernel import CASES
 
-from labs import unowned
+from labs import differences, unowned
 from netdsl.kinds import KINDS
 from sandbox import Sandbox
 
@@ -194,7 +194,8 @@ def test_every_property_is_set_changed_and_taken_out(make_sandbox: Callable[[], 
         plan = json.loads(sandbox.netdsl("plan", "every", "--json").stdout)
         assert plan["changes"] == []
     never.netdsl("up", str(program), "--yes", "-p", "step=1", "-p", "without=true")
-    assert unowned(sandbox.dump()) == unowned(never.dump())
+    found = differences(unowned(sandbox.dump()), unowned(never.dump()))
+    assert not found, "what was taken out did not go back to what it is without:\n" + "\n".join(found)
     sandbox.netdsl("destroy", "every", "--yes")
 
 

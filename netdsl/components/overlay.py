@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from netdsl.components.vxlan_peer import VxlanPeer
 from netdsl.kinds.link import Link
-from netdsl.kinds.lower import lower_mtu
+from netdsl.kinds.lower import rest
 from netdsl.kinds.route import Route
 from netdsl.kinds.tunnel import Tunnel
 from netdsl.kinds.vxlan import Vxlan
@@ -141,7 +141,7 @@ class Overlay(Component):
             local=member.address,
             dev=member.link,
             learning=False,
-            mtu=self.mtu or lower_mtu(current(), member.link.netns_name, member.link, None, overhead),
+            mtu=self.mtu or rest(member.link, overhead),
             addresses=[own],
             opts=self.opts,
         )

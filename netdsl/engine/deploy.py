@@ -117,15 +117,19 @@ def preflight(target: Target, changes: Iterable[Change]) -> None:
     missing = target.lacks(list(users)) if users else set()
     if missing:
         kernel = target.kernel_release()
-        raise UnsupportedError(_lack(kernel, probe, items) for probe, items in users.items() if probe in missing)
+        lacks: dict[tuple[str, str], list[Item]] = {}
+        for probe, items in users.items():
+            if probe in missing:
+                lacks.setdefault((probe.what, probe.option), []).extend(items)
+        raise UnsupportedError(_lack(kernel, *lack, items) for lack, items in lacks.items())
 
 
-def _lack(kernel: str, probe: Probe, items: Sequence[Item]) -> Problem:
+def _lack(kernel: str, what: str, option: str, items: Sequence[Item]) -> Problem:
     named = [item.title for item in items[:NAMED]]
     if len(items) > NAMED:
         named.append(f"{len(items) - NAMED} more")
     return Problem(
-        f"kernel {kernel} offers no {probe.what} ({probe.option}), which {joined(named)} need{'s' * (len(items) == 1)}",
+        f"kernel {kernel} offers no {what} ({option}), which {joined(named)} need{'s' * (len(items) == 1)}",
         items[0].where,
         "Install or load the module, or use a kernel that has it; `netdsl kinds` lists what this one offers.",
     )

@@ -264,7 +264,7 @@ def _diff(change: Change) -> None:
             item.extra["found"] = {**before, **fresh}
         for name in record.props:
             if name not in item.props and name in properties and name not in ignored:
-                now, back = have.props.get(name), _former(properties[name], before)
+                now, back = have.props.get(name), _former(properties[name], before, item)
                 if now != back and (back is not None or _unsettable(properties[name], now, item, record)):
                     change.diffs[name] = (now, back)
     if change.diffs:
@@ -280,10 +280,12 @@ def _diff(change: Change) -> None:
             change.action, change.reason = Action.REPLACE, f"adopted, but {forcing[0]} cannot change in place"
 
 
-def _former(taken_out: Property, found: Mapping[str, Any]) -> Any:
+def _former(taken_out: Property, found: Mapping[str, Any], item: Item) -> Any:
     """The value from before us of a property that the program no longer names; None: it is the kernel's to choose."""
     before = found.get(taken_out.name)
-    return taken_out.kernel if before is None else before
+    if before is not None:
+        return before
+    return item.initial(taken_out.name) if item.initial is not None else taken_out.kernel
 
 
 def _unsettable(taken_out: Property, now: Any, item: Item, record: Item) -> bool:

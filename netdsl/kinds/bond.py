@@ -133,7 +133,11 @@ class Bond(Link):
     @classmethod
     def update(cls, item: Item, changed: Mapping[str, Any], env: Env) -> Sequence[Op]:
         """In place; delays before they cannot be set any more."""
-        return [op for part in parts(changed) for op in super(Bond, cls).update(item, part, env)]
+        ops = [op for part in parts(changed) for op in super(Bond, cls).update(item, part, env)]
+        if changed.get("primary") != "":
+            return ops
+        info = wire.attr(INFO_KIND, b"bond") + wire.nest(INFO_DATA, wire.attr_u32(IFLA_BOND_PRIMARY, 0))
+        return [*ops, Send(RTM_NEWLINK, 0, cls.header(item, env) + wire.nest(IFLA_LINKINFO, info))]
 
     @classmethod
     def finishes(cls, item: Item) -> bool:
@@ -156,7 +160,8 @@ class Bond(Link):
         """`ip link` commands."""
         item, primary = attrs.evolve(item, props=without(item.props)), item.props.get("primary")
         if action == "update":
-            return [line for part in parts(changed) for line in super(Bond, cls).commands(action, item, part, env)]
+            lines = [line for part in parts(changed) for line in super(Bond, cls).commands(action, item, part, env)]
+            return [*lines, no_primary(item)] if changed.get("primary") == "" else lines
         if action != "finish":
             return super().commands(action, item, changed, env)
         up = [ip(item.netns, f"link set dev {quote(item.name)} up")] if item.props.get("up") else []
@@ -172,6 +177,12 @@ class Bond(Link):
                 have = scope.found.get(("link", scope.netns, name))
                 if have is not None and have.kind == cls.word and have.props.get("primary"):
                     have.props["primary"] = scope.links.get(have.props["primary"], "")
+
+
+def no_primary(item: Item) -> str:
+    """Take the primary port away, for which `ip` has no words."""
+    line = f"echo > {quote(f'/sys/class/net/{item.name}/bonding/primary')}"
+    return f"ip netns exec {quote(item.netns)} sh -c {quote(line)}" if item.netns else line
 
 
 def without(props: Mapping[str, Any]) -> dict[str, Any]:

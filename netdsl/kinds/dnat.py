@@ -36,14 +36,17 @@ class Dnat(Translation):
     example: ClassVar[Mapping[str, Any]] = {"to": "192.0.2.1", "proto": "tcp", "port": 80}
 
     to: str = prop(IP, word="dnat to", doc="the new destination address")
-    to_port: int | None = prop(be16(1), default=None, doc="the new destination port; absent: it stays")
+    to_port: int | None = prop(be16(1), default=None, kernel="", doc="the new destination port; absent: it stays")
     dev: Link | None = prop(
-        reference("a link"), default=None, gone=Gone.STAY, word="iifname", doc="only what arrives by this link"
+        reference("a link"), default=None, gone=Gone.STAY, word="iifname", kernel="",
+        doc="only what arrives by this link",
+    )  # fmt: skip
+    src: str | None = prop(SUBNET, default=None, word="saddr", kernel="", doc="only what comes from this network")
+    dst: str | None = prop(
+        SUBNET, default=None, word="daddr", kernel="", doc="only what goes to this address or network"
     )
-    src: str | None = prop(SUBNET, default=None, word="saddr", doc="only what comes from this network")
-    dst: str | None = prop(SUBNET, default=None, word="daddr", doc="only what goes to this address or network")
-    proto: str | None = prop(choice(*PROTOCOLS), default=None, word="l4proto", doc="only this protocol")
-    port: int | None = prop(be16(1), default=None, word="dport", doc="only what goes to this port")
+    proto: str | None = prop(choice(*PROTOCOLS), default=None, word="l4proto", kernel="", doc="only this protocol")
+    port: int | None = prop(be16(1), default=None, word="dport", kernel="", doc="only what goes to this port")
 
     def complete(self, declaration: Declaration) -> None:
         """Ports are those of a protocol; it must not take everything there is."""
@@ -57,7 +60,7 @@ class Dnat(Translation):
     @classmethod
     def verdict(cls, props: Mapping[str, Any]) -> tuple[Any, ...]:
         """Address and port."""
-        return ("dnat", props["to"], props.get("to_port"))
+        return ("dnat", props["to"], props.get("to_port") or None)
 
     @classmethod
     def read_verdict(cls, verdict: tuple[Any, ...]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from netdsl.kinds.link import Link
 from netdsl.lang.property import kind
 
@@ -12,3 +14,7 @@ class Dummy(Link):
 
     word = "dummy"
     requires = "CONFIG_DUMMY"
+
+    def initial(self, name: str) -> Any:
+        """It comes without ARP and multicast (dummy_setup)."""
+        return False if name in ("arp", "multicast") else super().initial(name)

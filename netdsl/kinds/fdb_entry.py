@@ -39,16 +39,22 @@ class FdbEntry(Resource):
 
     dev: Link = prop(reference("a link"), word="dev", doc="the vxlan, or the bridge port")
     dst: str | None = prop(IP, default=None, word="dst", doc="vxlan: the remote vtep's address")
-    port: int | None = prop(_PORT, default=None, word="port", doc="vxlan: the remote vtep's UDP port, if another")
-    vni: int | None = prop(_VNI, default=None, word="vni", doc="vxlan: the remote VNI, if another")
+    port: int | None = prop(
+        _PORT, default=None, word="port", kernel="", doc="vxlan: the remote vtep's UDP port, if another"
+    )
+    vni: int | None = prop(_VNI, default=None, word="vni", kernel="", doc="vxlan: the remote VNI, if another")
     on: str = prop(
         choice("self", "master"), default="self", replace=True, doc="whose fdb: the link's own, or its bridge's"
     )
 
     def complete(self, declaration: Declaration) -> None:
         """A flood entry is told from others by its remote."""
-        if self.name == FLOOD and self.dst is None:
-            self.fault(f"{self.title}: the entry for unknown destinations needs dst")
+        if self.dst is None and (self.name == FLOOD or (self.dev.word == "vxlan" and self.on == "self")):
+            what = "the entry for unknown destinations" if self.name == FLOOD else "an entry of a vxlan"
+            self.fault(f"{self.title}: {what} needs dst")
+        for word in ("port", "vni"):
+            if self.dev.word == "vxlan" and self.__dict__[word] == (getattr(self.dev, word) or self.dev.initial(word)):
+                self.__dict__[word] = None  # the kernel does not show what the vxlan itself says (vxlan_fdb_info)
 
     @property
     def logical_name(self) -> str:
@@ -89,11 +95,11 @@ class FdbEntry(Resource):
         ifindex = env.ifindex(item.netns, props["dev"])
         body = NDMSG.pack(AF_BRIDGE, ifindex, NUD_NOARP | NUD_PERMANENT, flags, 0)
         body += wire.attr(NDA_LLADDR, pack_mac(item.key[3]))
-        if props.get("dst") is not None:
+        if props.get("dst"):
             body += wire.attr(NDA_DST, pack_ip(props["dst"]))
-        if props.get("port") is not None:
+        if props.get("port"):
             body += wire.attr(NDA_PORT, _PORT.pack(props["port"]))
-        if props.get("vni") is not None:
+        if props.get("vni") not in (None, ""):
             body += wire.attr(NDA_VNI, _VNI.pack(props["vni"]))
         return body
 
@@ -106,7 +112,7 @@ class FdbEntry(Resource):
         verb = "del" if action == "delete" else "append" if mac == FLOOD else "replace"
         words = f"fdb {verb} {mac} dev {quote(props['dev'])}"
         for word in ("dst", "port", "vni"):
-            if props.get(word) is not None:
+            if props.get(word) not in (None, ""):
                 words += f" {word} {props[word]}"
         return [f"bridge {netns_option(item.netns)}{words} {props['on']} permanent"]
 
@@ -129,12 +135,12 @@ def _read(buffer: bytes, start: int, end: int, scope: Scope) -> None:
         return
     dev, mac = scope.links.get(ifindex, ""), unpack_mac(found[NDA_LLADDR])
     on = "master" if NDA_MASTER in found else "self"
-    dst = unpack_ip(found[NDA_DST]) if NDA_DST in found else None
+    dst = unpack_ip(found[NDA_DST]) if NDA_DST in found else ""
     props = {
         "dev": dev,
         "dst": dst,
-        "port": _PORT.unpack(found[NDA_PORT]) if NDA_PORT in found else None,
-        "vni": _VNI.unpack(found[NDA_VNI]) if NDA_VNI in found else None,
+        "port": _PORT.unpack(found[NDA_PORT]) if NDA_PORT in found else "",
+        "vni": _VNI.unpack(found[NDA_VNI]) if NDA_VNI in found else "",
         "on": on,
     }
     scope.found[("fdb", scope.netns, dev, mac, on, dst if mac == FLOOD else "")] = Have("fdb", props)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from netdsl.kinds.link import Link
+from netdsl.kinds.lower import ETHERNET, WrappingLink
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.item import Item
 from netdsl.lang.ops import Env
@@ -15,15 +15,18 @@ from netdsl.lang.values import tos as tos_byte
 
 VNI_MOST = 2**24 - 1
 LABEL_MOST = 2**20 - 1
+OVERHEAD = {False: 50, True: 70}
+"""Bytes of outer IP, UDP and Geneve header and inner Ethernet header, by whether the outer IP is IPv6."""
 DF = {"unset": 0, "set": 1, "inherit": 2}
 _V4_ONLY, _V6_ONLY = ("udp_csum",), ("label", "udp6_zero_csum_tx", "udp6_zero_csum_rx")
 
 
 @kind
-class Geneve(Link):
+class Geneve(WrappingLink):
     """A Geneve tunnel to one other end point.
 
-    Unless `mtu` is given the kernel derives it from the route to `remote` as it is on creation, or takes 1500.
+    Without `mtu` it is that of the declared link in whose network `remote` is, less the outer headers (50 bytes, 70
+    over IPv6). Where none is, the kernel takes the route to `remote` as it is on creation, or 1500.
     """
 
     word = "geneve"
@@ -32,7 +35,7 @@ class Geneve(Link):
 
     mtu: int | None = prop(
         u32(68, 65485), default=None, at="link", number=4, word="mtu", unit="bytes", flushes=("ipvlan",),
-        doc="largest packet that the link takes; absent: what the route to `remote` leaves",
+        doc="largest packet that the link takes; absent: what the lower device leaves",
     )  # fmt: skip
     id: int = prop(u32(0, VNI_MOST), at="info", number=1, word="id", replace=True, doc="virtual network identifier")
     remote: str = prop(
@@ -76,6 +79,7 @@ class Geneve(Link):
         """Check that everything given is for the address family of the tunnel."""
         super().complete(declaration)
         v6 = is_v6(self.remote)
+        self.derive_mtu(declaration, OVERHEAD[v6], ETHERNET)
         first = self.remote.partition(":" if v6 else ".")[0]
         if first.startswith("ff") if v6 else 224 <= int(first) < 240:
             self.fault(f"{self.title}: remote must be a unicast address, not {self.remote}")

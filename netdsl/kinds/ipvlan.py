@@ -53,6 +53,10 @@ class Ipvlan(UpperLink):
         if self.dev.word == self.word:
             self.fault(f"{self.title}: dev {self.dev.name!r} is an Ipvlan itself: name the device below that one")
 
+    def initial(self, name: str) -> Any:
+        """A router has no use for ARP (ipvlan_open)."""
+        return self.mode == "l2" if name == "arp" else super().initial(name)
+
     def props(self) -> dict[str, Any]:
         """The MAC address is not managed."""
         found = super().props()

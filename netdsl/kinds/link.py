@@ -35,6 +35,8 @@ from netdsl.lang.values import BOOL, FLAG, LINK_MAC, check_cidr, reference, text
 
 MASTER = reference("a Bridge, a Bond or a Vrf", "bridge", "bond", "vrf")
 
+INITIAL: Mapping[str, Any] = {"arp": True, "multicast": True, "port_cost": 100}
+
 
 @kind
 class Link(SpokenLink):
@@ -84,7 +86,7 @@ class Link(SpokenLink):
         doc="largest packet that received ones are merged to",
     )  # fmt: skip
     port_cost: int | None = prop(
-        u32(1, 65535), default=None, at="port", number=3, word="cost", kernel=2, doc="bridge port: STP path cost"
+        u32(1, 65535), default=None, at="port", number=3, word="cost", doc="bridge port: STP path cost"
     )
     port_priority: int | None = prop(
         u16(0, 63), default=None, at="port", number=2, word="priority", kernel=32, doc="bridge port: STP priority"
@@ -125,6 +127,10 @@ class Link(SpokenLink):
     addresses: Sequence[str] = argument(default=())
     vlans: Sequence[int | str] = argument(default=())
     pvid: int | None = argument(default=None)
+
+    def initial(self, name: str) -> Any:
+        """Those that depend on the kind are Ethernet's, and a bridge's of a port whose speed it does not know."""
+        return INITIAL.get(name) if name in INITIAL else super().initial(name)
 
     @classmethod
     def get(cls, name: str, netns: Namespace | None = None) -> Link:

@@ -99,7 +99,7 @@ def settle(scopes: Sequence[Scope], nsid: Nsid) -> None:
         for key, have in scope.found.items():
             if key[0] == "link" and have.props:
                 for word, _ in LINK_KINDS.get(have.kind, Link).references:
-                    if have.props.get(word):
+                    if have.props.get(word) is not None:
                         have.props[word] = scope.links.get(have.props[word], "")
     for cls in set(LINK_KINDS.values()):
         cls.settle(scopes, nsid)

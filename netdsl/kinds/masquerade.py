@@ -30,12 +30,14 @@ class Masquerade(Translation):
     example: ClassVar[Mapping[str, Any]] = {"dev": "lo"}
 
     dev: Link | None = prop(
-        reference("a link"), default=None, gone=Gone.STAY, word="oifname", doc="only what leaves by this link"
-    )
-    src: str | None = prop(SUBNET, default=None, word="saddr", doc="only what comes from this network")
+        reference("a link"), default=None, gone=Gone.STAY, word="oifname", kernel="",
+        doc="only what leaves by this link",
+    )  # fmt: skip
+    src: str | None = prop(SUBNET, default=None, word="saddr", kernel="", doc="only what comes from this network")
     except_dst: str | None = prop(
-        SUBNET, default=None, word="daddr !=", doc="but not what goes to this network, as between containers"
-    )
+        SUBNET, default=None, word="daddr !=", kernel="",
+        doc="but not what goes to this network, as between containers",
+    )  # fmt: skip
 
     def complete(self, declaration: Declaration) -> None:
         """It must not take everything there is."""

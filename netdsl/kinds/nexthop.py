@@ -172,7 +172,7 @@ class Nexthop(NexthopBase):
 
     word = "nexthop"
 
-    via: str | None = prop(IP, default=None, word="via", doc="gateway; on-link, or `onlink` must be set")
+    via: str | None = prop(IP, default=None, word="via", kernel="", doc="gateway; on-link, or `onlink` must be set")
     dev: Link | None = prop(reference("a link"), default=None, word="dev", doc="outgoing link; a blackhole has none")
     onlink: bool | None = prop(
         BOOL, default=None, kernel=False, doc="take the gateway to be reachable on `dev` without looking"
@@ -340,7 +340,7 @@ def _read(buffer: bytes, start: int, end: int, scope: Scope) -> None:
     else:
         via, dev = found.get(NHA_GATEWAY), found.get(NHA_OIF)
         props |= {
-            "via": unpack_ip(via) if via is not None else None,
+            "via": unpack_ip(via) if via is not None else "",
             "dev": scope.links.get(wire.U32.unpack(dev)[0], "") if dev is not None else None,
             "onlink": bool(flags & RTNH_F_ONLINK),
             "blackhole": NHA_BLACKHOLE in found,

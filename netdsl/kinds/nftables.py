@@ -89,7 +89,7 @@ class Translation(Resource):
     @classmethod
     def rule(cls, props: Mapping[str, Any]) -> Rule:
         """What the rule says."""
-        found = [(*cls.matches[word], props[word]) for word in cls.matches if props.get(word) is not None]
+        found = [(*cls.matches[word], props[word]) for word in cls.matches if props.get(word)]
         return (*found, cls.verdict(props))
 
     @classmethod
@@ -98,14 +98,15 @@ class Translation(Resource):
         words = {match: word for word, match in cls.matches.items()}
         try:
             *matches, verdict = rule
-            return {words[op[:2]]: op[2] for op in matches} | cls.read_verdict(verdict)
+            absent = {name: "" for name, declared in cls.properties.items() if not declared.required}
+            return absent | {words[op[:2]]: op[2] for op in matches} | cls.read_verdict(verdict)
         except (KeyError, ValueError):
             return None
 
     @classmethod
     def addresses(cls, props: Mapping[str, Any]) -> list[str]:
         """Those that say which family it is about."""
-        return [props[word] for word in ("to", "src", "dst", "except_dst") if props.get(word) is not None]
+        return [props[word] for word in ("to", "src", "dst", "except_dst") if props.get(word)]
 
     @classmethod
     def table_family(cls, props: Mapping[str, Any]) -> str:
@@ -183,7 +184,7 @@ class Translation(Resource):
     @classmethod
     def release(cls, item: Item, env: Env) -> Sequence[Op]:
         """The same without the mark, as it was found."""
-        before = {word: value for word, value in item.extra.get("found", {}).items() if value is not None}
+        before = {word: value for word, value in item.extra.get("found", {}).items() if value}
         return [Transaction((cls._gone(item), *cls._made(item.name, before or item.props, "").messages))]
 
     @classmethod

@@ -58,13 +58,13 @@ class Route(Resource):
         BOOL, default=None, kernel=False, doc="take the gateway to be reachable on `dev` without looking"
     )
     paths: Sequence[Hop] | None = prop(
-        PATHS, default=None, kernel=[],
+        PATHS, default=None,
         doc="paths that flows are spread over, in place of via and dev: `[Hop(via=..., dev=..., weight=...), ...]`",
     )  # fmt: skip
     nexthop: NexthopBase | None = prop(
         NEXTHOP, default=None, word="nhid", doc="a Nexthop or NexthopGroup, in place of via and dev"
     )
-    src: str | None = prop(IP, default=None, word="src", doc="source address of packets that have none yet")
+    src: str | None = prop(IP, default=None, word="src", kernel="", doc="source address of packets that have none yet")
     metric: int | None = prop(
         u32(), default=None, word="metric", doc="preference, lower first; absent: 0 in IPv4, 1024 in IPv6"
     )
@@ -303,7 +303,7 @@ def _read(buffer: bytes, start: int, end: int, scope: Scope) -> None:
         "onlink": bool(flags & RTNH_F_ONLINK),
         "paths": paths,
         "nexthop": wire.U32.unpack(found[RTA_NH_ID])[0] if RTA_NH_ID in found else None,
-        "src": unpack_ip(found[RTA_PREFSRC]) if RTA_PREFSRC in found else None,
+        "src": unpack_ip(found[RTA_PREFSRC]) if RTA_PREFSRC in found else "",
         "metric": metric,
         "table": table,
         "type": _TYPE_NAMES[type_number],

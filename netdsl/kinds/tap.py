@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
+
 from netdsl.kinds.link import Link
 from netdsl.kinds.link_wire import IFF_UP, RTM_NEWLINK
 from netdsl.kinds.shell import ip, quote
@@ -29,6 +31,10 @@ def _check_mode(value: Any) -> str:
 
 MODE = ValueType("'tap' or 'tun'", _check_mode, lambda v: bytes((MODES[v],)), lambda p: _NAMES.get(p[0], ""))
 
+ID = attrs.evolve(u32(), absent="")
+TUN_QUEUE = 500
+"""TUN_READQ_SIZE: the transmit queue of a tun, in packets."""
+
 
 @kind
 class Tap(Link):
@@ -48,11 +54,19 @@ class Tap(Link):
     )  # fmt: skip
     mode: str = prop(MODE, default="tap", at="info", number=3, replace=True, doc="frames or bare IP packets")
     owner: int | None = prop(
-        u32(), default=None, at="info", number=1, word="user", replace=True, unit="user id", doc="who may open it"
+        ID,
+        default=None,
+        kernel="",
+        at="info",
+        number=1,
+        word="user",
+        replace=True,
+        unit="user id",
+        doc="who may open it",
     )
     # A group has to be called otherwise: every link has a group number.
     owner_group: int | None = prop(
-        u32(), default=None, at="info", number=2, word="group", replace=True, unit="group id",
+        ID, default=None, kernel="", at="info", number=2, word="group", replace=True, unit="group id",
         doc="the group that may open it",
     )  # fmt: skip
     pi: bool | None = prop(
@@ -75,6 +89,15 @@ class Tap(Link):
         super().complete(declaration)
         if self.mode == "tun":
             self.__dict__["mac"] = None
+
+    def initial(self, name: str) -> Any:
+        """A tun has no use for ARP, and a shorter queue (tun_net_initialize). A port's cost is as the kernel's version
+        has it: tun is a link of 10 Mbit/s to older ones."""
+        if name == "port_cost":
+            return None
+        if self.mode == "tun" and name in ("arp", "txqueuelen"):
+            return TUN_QUEUE if name == "txqueuelen" else False
+        return super().initial(name)
 
     @classmethod
     def probes(cls, props: Mapping[str, Any] | None) -> Sequence[Probe]:

@@ -12,12 +12,12 @@ from netdsl import wire
 from netdsl.errors import Problem
 from netdsl.kinds.link import Link
 from netdsl.kinds.link_wire import IFLA_LINKINFO, INFO_DATA, INFO_KIND, link_probe
-from netdsl.kinds.lower import lower_mtu
+from netdsl.kinds.lower import ETHERNET, WrappingLink
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.item import Item, Relation, World
 from netdsl.lang.ops import Env, Op, Probe
 from netdsl.lang.property import Property, argument, kind, prop
-from netdsl.lang.values import FLAG, IP, ValueType, be32, bit16, choice, is_v6, reference, u32
+from netdsl.lang.values import FLAG, IP, ValueType, be32, bit16, choice, is_multicast, is_v6, reference, u32
 from netdsl.lang.values import tos as tos_byte
 
 IFLA_IPTUN_FLAGS, IFLA_IPTUN_PROTO, IFLA_GRE_FLAGS = 8, 9, 13
@@ -27,6 +27,9 @@ LIKE_IP = {"ttl": 64, "encap_limit": 4}
 IFLA_GRE_IFLAGS, IFLA_GRE_OFLAGS, IFLA_GRE_IKEY, IFLA_GRE_OKEY = 2, 3, 4, 5
 GRE_CSUM, GRE_KEY, GRE_SEQ = 0x8000, 0x2000, 0x1000
 _BE16 = Struct(">H")
+
+_NO_VALUE = (None, "0.0.0.0", "::")
+"""What is left out: an end point that is no more is not named among those that are sent again (ip6gre_tap_validate)."""
 
 
 @attrs.frozen
@@ -41,6 +44,7 @@ class Mode:
     ethernet  it carries frames, not packets: it has a MAC address and can be a bridge's port
     proto     number of the inner protocol, where it can be chosen (IFLA_IPTUN_PROTO; 0: any)
     inner     the same in `ip`'s words
+    fallback  the device of the mode that the kernel puts into each netns; it has no end points and no key
     """
 
     kernel: str
@@ -51,17 +55,18 @@ class Mode:
     ethernet: bool = False
     proto: int | None = None
     inner: str = ""
+    fallback: str = ""
 
 
 MODES = {
-    "ipip": Mode("ipip", False, "CONFIG_NET_IPIP", 20, proto=4, inner="ipip"),
-    "sit": Mode("sit", False, "CONFIG_IPV6_SIT", 20, proto=41, inner="ip6ip"),
-    "gre": Mode("gre", False, "CONFIG_NET_IPGRE", 24, gre=True),
-    "gretap": Mode("gretap", False, "CONFIG_NET_IPGRE", 38, gre=True, ethernet=True),
-    "ip6tnl": Mode("ip6tnl", True, "CONFIG_IPV6_TUNNEL", 40, proto=0, inner="any"),
-    "ipip6": Mode("ip6tnl", True, "CONFIG_IPV6_TUNNEL", 40, proto=4, inner="ipip6"),
-    "ip6ip6": Mode("ip6tnl", True, "CONFIG_IPV6_TUNNEL", 40, proto=41, inner="ip6ip6"),
-    "ip6gre": Mode("ip6gre", True, "CONFIG_IPV6_GRE", 44, gre=True),
+    "ipip": Mode("ipip", False, "CONFIG_NET_IPIP", 20, proto=4, inner="ipip", fallback="tunl0"),
+    "sit": Mode("sit", False, "CONFIG_IPV6_SIT", 20, proto=41, inner="ip6ip", fallback="sit0"),
+    "gre": Mode("gre", False, "CONFIG_NET_IPGRE", 24, gre=True, fallback="gre0"),
+    "gretap": Mode("gretap", False, "CONFIG_NET_IPGRE", 38, gre=True, ethernet=True, fallback="gretap0"),
+    "ip6tnl": Mode("ip6tnl", True, "CONFIG_IPV6_TUNNEL", 40, proto=0, inner="any", fallback="ip6tnl0"),
+    "ipip6": Mode("ip6tnl", True, "CONFIG_IPV6_TUNNEL", 40, proto=4, inner="ipip6", fallback="ip6tnl0"),
+    "ip6ip6": Mode("ip6tnl", True, "CONFIG_IPV6_TUNNEL", 40, proto=41, inner="ip6ip6", fallback="ip6tnl0"),
+    "ip6gre": Mode("ip6gre", True, "CONFIG_IPV6_GRE", 44, gre=True, fallback="ip6gre0"),
     "ip6gretap": Mode("ip6gretap", True, "CONFIG_IPV6_GRE", 58, gre=True, ethernet=True),
 }
 
@@ -104,13 +109,26 @@ LIMIT = ValueType(
 )
 
 
+def other_flags(have: Mapping[str, Any], want: Mapping[str, Any]) -> bool:
+    """Whether the remote makes another sort of link of it: with one other end, with a group of them, or without any,
+    which the kernel settles on creation for tunnels of packets over IPv4 (ip_tunnel_changelink)."""
+    mode = MODES[want["mode"]]
+    return not mode.v6 and not mode.ethernet and _sort(have.get("remote")) != _sort(want.get("remote"))
+
+
+def _sort(remote: str | None) -> str:
+    if remote in _NO_VALUE:
+        return "any"
+    return "group" if is_multicast(str(remote)) else "one"
+
+
 @kind
-class Tunnel(Link):
+class Tunnel(WrappingLink):
     """A tunnel that wraps packets in IPv4 or IPv6: ipip, sit, gre, gretap, ip6tnl (ipip6, ip6ip6), ip6gre, ip6gretap.
 
     Without `mtu` it is the lower device's less the outer headers; the lower device is `dev`, else the link that has the
-    address `local`. Where neither is known, the kernel chooses. The devices that the kernel makes by itself for each
-    mode (tunl0, sit0, gre0, ...) are never touched.
+    address `local`, else the one in whose network `remote` is. Where none is known, the kernel chooses. The devices
+    that the kernel makes by itself for each mode (tunl0, sit0, gre0, ...) are never touched.
 
     key   GRE key for both directions
     csum  GRE checksums in both directions
@@ -130,11 +148,11 @@ class Tunnel(Link):
         IP, default=None, at="info", number=2, word="local", resend=True, doc="source address of the outer packets"
     )
     remote: str | None = prop(
-        IP, default=None, at="info", number=3, word="remote", resend=True,
+        IP, default=None, at="info", number=3, word="remote", resend=True, anew=other_flags,
         doc="where the outer packets go; absent: to the gateway of the route that leads into the tunnel",
     )  # fmt: skip
     dev: Link | None = prop(
-        reference("a link"), default=None, at="info", number=1, word="dev", resend=True,
+        reference("a link"), default=None, at="info", number=1, word="dev", kernel="", resend=True,
         doc="lower device; packets are sent and taken by it alone, and it takes the tunnel along when it is deleted",
     )  # fmt: skip
     ttl: int | str | None = prop(
@@ -202,10 +220,11 @@ class Tunnel(Link):
             if mine[word] is None and (mode.v6 or (word, mode.kernel) == ("ttl", "sit")):
                 mine[word] = value
         super().complete(declaration)
-        if mine["mtu"] is None and not self.broken:
+        if not self.broken:
             optional = 4 * sum(bool(mine[word]) for word in ("okey", "ocsum", "oseq"))
             optional += 8 if mode.v6 and mine["encap_limit"] != "none" else 0
-            mine["mtu"] = lower_mtu(declaration, self.netns_name, self.dev, self.local, mode.overhead + optional)
+            overhead = mode.overhead + optional
+            self.derive_mtu(declaration, overhead, ETHERNET - overhead)
 
     def _check(self, mode: Mode) -> None:
         for word, address in (("local", self.local), ("remote", self.remote)):
@@ -220,6 +239,11 @@ class Tunnel(Link):
         for word in ("tos", "pmtudisc") if mode.v6 else ("encap_limit",):
             if self.__dict__[word] is not None:
                 self.fault(f"{self.title}: {self.mode} has no {word}")
+        if mode.fallback and not (self.local or self.remote or self.dev or self.ikey):
+            self.fault(
+                f"{self.title}: without local, remote, dev and key it would be the kernel's own {mode.fallback}",
+                "Give one of them.",
+            )
         if self.pmtudisc is False and isinstance(self.ttl, int):
             self.fault(f"{self.title}: a fixed ttl needs pmtudisc, else packets could circle for ever")
         if not mode.ethernet:
@@ -230,6 +254,15 @@ class Tunnel(Link):
 
     def _chosen_mac(self, declaration: Declaration) -> str | None:
         return super()._chosen_mac(declaration) if MODES[self.mode].ethernet else None
+
+    def initial(self, name: str) -> Any:
+        """Addresses are all zeroes; those for packets have no use for ARP and multicast (ip_tunnel_init and others)."""
+        mode = MODES[self.mode]
+        if name in ("local", "remote"):
+            return "::" if mode.v6 else "0.0.0.0"
+        if name in ("arp", "multicast"):
+            return mode.ethernet
+        return super().initial(name)
 
     @classmethod
     def relate(cls, item: Item, world: World) -> Relation:
@@ -275,7 +308,7 @@ class Tunnel(Link):
         body = b""
         for declared in cls.numbered(mode.kernel):
             value = props.get(declared.name)
-            if declared.at == "info" and value is not None and declared.name not in _NOT_ALONE:
+            if declared.at == "info" and value not in _NO_VALUE and declared.name not in _NOT_ALONE:
                 if declared.type.link:
                     value = env.ifindex(netns, value) if value else 0
                 body += wire.attr(declared.number, declared.type.pack(value))

@@ -54,6 +54,13 @@ class UpperLink(Link):
         if self.mtu is not None and below.mtu is not None and self.mtu > below.mtu:
             self.fault(f"{self.title}: mtu {self.mtu} is more than the {below.mtu} of its lower device {below.name!r}")
 
+    def initial(self, name: str) -> Any:
+        """What the lower device has, where the kernel takes it from there."""
+        below = self.dev
+        if name == "mtu":
+            return below.mtu if below.mtu is not None else below.initial("mtu")
+        return below.initial(name) if name == "port_cost" else super().initial(name)
+
     def props(self) -> dict[str, Any]:
         """With the lower device by name."""
         below = self.dev

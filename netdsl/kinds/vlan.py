@@ -87,6 +87,13 @@ class Vlan(UpperLink):
         below: str | None = self.dev.mac
         return below if below and not self.opts.adopt else super()._chosen_mac(declaration)
 
+    def initial(self, name: str) -> Any:
+        """Its flags are those of the lower device (vlan_dev_init)."""
+        if name not in ("arp", "multicast"):
+            return super().initial(name)
+        given: bool | None = self.dev.__dict__[name]
+        return given if given is not None else self.dev.initial(name)
+
     @classmethod
     def pack(cls, at: str, props: Mapping[str, Any], netns: str, env: Env) -> bytes:
         """The attributes of one place; the flags in one attribute."""

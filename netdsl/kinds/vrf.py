@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from netdsl.kinds.link import Link
 from netdsl.lang.property import kind, prop
 from netdsl.lang.values import u32
@@ -30,3 +32,7 @@ class Vrf(Link):
     table: int = prop(
         u32(1), at="info", number=1, word="table", replace=True, doc="the routing table of the links in the VRF"
     )
+
+    def initial(self, name: str) -> Any:
+        """It comes without ARP and multicast (vrf_setup)."""
+        return False if name in ("arp", "multicast") else super().initial(name)

@@ -10,10 +10,10 @@ import attrs
 
 from netdsl.errors import joined
 from netdsl.kinds.link import Link
-from netdsl.kinds.lower import lower_mtu
+from netdsl.kinds.lower import ETHERNET, WrappingLink
 from netdsl.lang.declaration import Declaration
 from netdsl.lang.item import Item
-from netdsl.lang.ops import Env
+from netdsl.lang.ops import Env, Op
 from netdsl.lang.property import argument, kind, prop
 from netdsl.lang.values import (
     FLAG,
@@ -70,10 +70,11 @@ def other_family(have: Mapping[str, Any], want: Mapping[str, Any]) -> bool:
 
 
 @kind
-class Vxlan(Link):
+class Vxlan(WrappingLink):
     """A VXLAN tunnel end point.
 
-    With `dev` the kernel derives the MTU from the lower device (less 50 bytes, 70 over IPv6) unless `mtu` is given.
+    Without `mtu` it is the lower device's less the outer headers (50 bytes, 70 over IPv6): that of `dev`, else of the
+    link that has the address `local`, else of the one in whose network `remote` is.
     With `external` and `vnifilter`, `vnis=[10, "20-29"]` declares a VxlanVni for each.
     """
 
@@ -92,18 +93,20 @@ class Vxlan(Link):
     )  # fmt: skip
     remote: str | None = prop(
         unicast_ip("; a group is mcast_group="), default=None, at="info", number=2, number6=16, word="remote",
-        anew=other_family, doc="where frames to unknown addresses go: to one vtep",
+        kernel="", anew=other_family, doc="where frames to unknown addresses go: to one vtep",
     )  # fmt: skip
     mcast_group: str | None = prop(
         multicast_ip("; a single vtep is remote="), default=None, at="info", number=2, number6=16, word="group",
-        anew=other_family, doc="where frames to unknown addresses go: to all vteps of a multicast group; needs dev",
+        kernel="", anew=other_family,
+        doc="where frames to unknown addresses go: to all vteps of a multicast group; needs dev",
     )  # fmt: skip
     dev: Link | None = prop(
-        reference("a link"), default=None, at="info", number=3, word="dev",
+        reference("a link"), default=None, at="info", number=3, word="dev", kernel="",
+        anew=lambda have, want: bool(have.get("dev")) and not want.get("dev"),
         doc="lower device; it decides the MTU and takes the vtep along when it is deleted",
     )  # fmt: skip
     local: str | None = prop(
-        unicast_ip(), default=None, at="info", number=4, number6=17, word="local", anew=other_family,
+        unicast_ip(), default=None, at="info", number=4, number6=17, word="local", kernel="", anew=other_family,
         doc="source address of the outer packets",
     )  # fmt: skip
     ttl: int | None = prop(
@@ -198,9 +201,9 @@ class Vxlan(Link):
         if self.ttl and self.ttl_inherit:
             self.fault(f"{self.title}: ttl {self.ttl} and ttl_inherit exclude each other")
         self._check_addresses()
-        if mine["mtu"] is None and self.dev is None and not self.broken:
+        if not self.broken:
             v6 = any(is_v6(mine[word]) for word in END_POINTS if mine[word])
-            mine["mtu"] = lower_mtu(declaration, self.netns_name, None, self.local, OVERHEAD[v6])
+            self.derive_mtu(declaration, OVERHEAD[v6], ETHERNET, known=self.dev is not None)
         if self.vnis != ():
             from netdsl.kinds.vxlan_vni import declare_vnis
 
@@ -222,8 +225,27 @@ class Vxlan(Link):
             self.fault(f"{self.title}: label {self.label} is for IPv6: it needs an IPv6 {joined(END_POINTS, 'or')}")
 
     @classmethod
+    def update(cls, item: Item, changed: Mapping[str, Any], env: Env) -> Sequence[Op]:
+        """In place; an end point that is taken out becomes the address of nobody."""
+        return super().update(item, _nobody(item, changed), env)
+
+    @classmethod
     def commands(cls, action: str, item: Item, changed: Mapping[str, Any], env: Env) -> Sequence[str]:
         """`ip link`, which takes a group only together with its link."""
         if action == "update" and changed.get("mcast_group"):
             changed = {"dev": item.props["dev"], **changed}
-        return super().commands(action, item, changed, env)
+        return super().commands(action, item, _nobody(item, changed) if action == "update" else changed, env)
+
+
+def _nobody(item: Item, changed: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Changes with an address for each end point that is taken out; remote and group are one to the kernel."""
+    gone = [word for word in END_POINTS if changed.get(word) == ""]
+    if not gone:
+        return changed
+    kept = {word: value for word, value in changed.items() if word not in gone}
+    nobody = "::" if any(is_v6(item.props[word]) for word in END_POINTS if item.props.get(word)) else "0.0.0.0"
+    if "local" in gone:
+        kept["local"] = nobody
+    if not (item.props.get("remote") or item.props.get("mcast_group")):
+        kept["remote"] = nobody
+    return kept

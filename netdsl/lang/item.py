@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
@@ -102,6 +102,7 @@ class Item:
     after      urns that must be there first (depends_on)
     where      file:line of the program
     extra      what only we know of it: ifindex, cookie, found (values before us), adopted
+    initial    of one that the program declares: `Resource.initial`
     """
 
     urn: str
@@ -116,6 +117,7 @@ class Item:
     where: str = ""
     opts: Opts = DEFAULT_OPTS
     extra: Props = attrs.field(factory=dict)
+    initial: Callable[[str], Any] | None = None
 
     @property
     def title(self) -> str:

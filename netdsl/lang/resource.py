@@ -243,7 +243,12 @@ class Resource:
             needs=cls.needs(netns, name, props),
             where=mine["_where"],
             opts=mine["opts"],
+            initial=self.initial,
         )
+
+    def initial(self, name: str) -> Any:
+        """The value of a property that nobody gives: the kernel's on creation. None: it is not known."""
+        return type(self).properties[name].kernel
 
     def __repr__(self) -> str:
         return f"<{self.title}{' in ' + inside(self.netns_name) if self.netns_name else ''}>"

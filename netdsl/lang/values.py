@@ -263,20 +263,20 @@ def _some_ip(name: str, multicast: bool, instead: str) -> ValueType:
             raise ValueError(f"must be a {name}, not {address}{instead}")
         return address
 
-    def unpack(payload: bytes) -> str | None:
+    def unpack(payload: bytes) -> str:
         address = unpack_ip(payload)
-        return address if is_multicast(address) == multicast else None
+        return address if is_multicast(address) == multicast else ""
 
-    return ValueType(name, check, pack_ip, unpack)
+    return ValueType(name, check, pack_ip, unpack, absent="")
 
 
 def unicast_ip(instead: str = "") -> ValueType:
-    """An IP address of one host; `instead` says in an error where a group belongs. A group is read as None."""
+    """An IP address of one host; `instead` says in an error where a group belongs. A group is read as none: ""."""
     return _some_ip("unicast IP address", False, instead)
 
 
 def multicast_ip(instead: str = "") -> ValueType:
-    """An IP address of a group; `instead` says in an error where a host belongs. A host is read as None."""
+    """An IP address of a group; `instead` says in an error where a host belongs. A host is read as none: ""."""
     return _some_ip("multicast IP address", True, instead)
 
 
