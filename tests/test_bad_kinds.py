@@ -60,7 +60,21 @@ MISTAKES: dict[str, tuple[str, Sequence[str]]] = {
     ),
     "port of a bridge": (
         ETH0 + 'Tunnel("t", mode="ipip", remote="10.0.0.2", master=eth0)  # here',
-        ["Tunnel 't': ipip carries packets, not frames, and cannot be a bridge's port"],
+        ["Tunnel 't': Bridge 'eth0' takes no ipip tunnel, which carries packets, not frames, as a port"],
+    ),
+    "a tunnel without end points": (
+        'Tunnel("t", mode="ipip")  # here',
+        ["Tunnel 't': without local, remote, dev and key it would be the kernel's own tunl0", "Give one of them."],
+    ),
+    "options of an overlay": (
+        'a = Bridge("eth0", addresses=["10.0.0.1/24"])\n'
+        'Overlay("pods", nodes=[OverlayNode(a, "10.1.0.0/24")], backend="ipip", opts=None)  # here',
+        ["Overlay 'pods': opts must be Opts(...), not None"],
+    ),
+    "per_peer of an overlay": (
+        'a = Bridge("eth0", addresses=["10.0.0.1/24"])\n'
+        'Overlay("pods", nodes=[OverlayNode(a, "10.1.0.0/24")], backend="ipip", per_peer="no")  # here',
+        ["Overlay 'pods': per_peer must be True or False, not 'no'"],
     ),
     "twins": (
         'Tunnel("a", mode="ipip", local="10.0.0.1")\nTunnel("b", mode="ipip", local="10.0.0.1")  # here',

@@ -103,6 +103,34 @@ MISTAKES = {
         'Bond("b", lacp_rate="fast")  # here',
         ["Bond 'b': lacp_rate is for the mode 802.3ad, not for balance-rr"],
     ),
+    "a bridge in a bridge": (
+        'Bridge("b", master=Bridge("br0"))  # here',
+        ["Bridge 'b': Bridge 'br0' takes no Bridge as a port"],
+    ),
+    "an ipvlan in a bridge": (
+        'br0, below = Bridge("br0"), Bridge("below")\nIpvlan("i", dev=below, master=br0)  # here',
+        ["Ipvlan 'i': Bridge 'br0' takes no Ipvlan as a port"],
+    ),
+    "a tun in a bond": (
+        'Tap("t", mode="tun", master=Bond("b"))  # here',
+        ["Tap 't': Bond 'b' takes no tun, which carries bare IP packets, as a port"],
+    ),
+    "a vrf in a vrf": (
+        'Vrf("red", table=1, master=Vrf("blue", table=2))  # here',
+        ["Vrf 'red': Vrf 'blue' takes no Vrf as a port"],
+    ),
+    "a class instead of a link": (
+        'Vlan("v", dev=Bridge, id=5)  # here',
+        ["Vlan 'v': dev must be a link, not <class 'netdsl.kinds.bridge.Bridge'>"],
+    ),
+    "the netns of a link that is there": (
+        'Link.get("eth0", netns="n")  # here',
+        ["Link.get: netns must be a Netns, not 'n'"],
+    ),
+    "an entry of a vxlan without a remote": (
+        'FdbEntry("02:00:00:00:00:01", dev=Vxlan("v", vni=1))  # here',
+        ["FdbEntry '02:00:00:00:00:01': an entry of a vxlan needs dst"],
+    ),
     "vrf table": ('Vrf("red", table=0)  # here', ["Vrf 'red': table must be between 1 and 4294967295, not 0"]),
     "vrf mtu": ('Vrf("red", table=1, mtu=68)  # here', ["Vrf 'red': mtu must be between 1280 and 65575, not 68"]),
     "master that has no ports": (

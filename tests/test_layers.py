@@ -56,6 +56,7 @@ NO_KINDS = {
     "link_words.py",
     "lower.py",
     "measure.py",
+    "master.py",
     "nft_rule.py",
     "wireguard_wire.py",
     "nftables.py",

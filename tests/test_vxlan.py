@@ -35,7 +35,6 @@ def turns(step: int):
             Vxlan(f"{pair[0]}-{pair[1]}", vni=number, dev=lower, port=4000 + number, **FORMS[pair[step]])
 """
 FORMS = ["none", "local", "remote", "group", "local6", "both6", "remote6", "group6"]
-"""Which ends each form gives."""
 
 
 @pytest.mark.kernel

@@ -63,9 +63,13 @@ class Overlay(Component):
         super().__init__(name)
         self.backend, self.direct_routing, self.per_peer = backend, direct_routing, per_peer
         self.device = self.name if device is None else device
-        self.vni, self.port, self.mtu, self.opts = vni, port, mtu, opts.inherited()
+        self.vni, self.port, self.mtu = vni, port, mtu
         self.devices: dict[str, Link] = {}
         found = len(current().problems)
+        self.opts = self.inherited(opts)
+        for word, value in (("direct_routing", direct_routing), ("per_peer", per_peer)):
+            if not isinstance(value, bool):
+                self._fault(f"{word} must be True or False, not {value!r}")
         members = self._members(nodes)
         if len(current().problems) > found or any(node.link.broken for node in nodes):
             return
@@ -141,7 +145,7 @@ class Overlay(Component):
             local=member.address,
             dev=member.link,
             learning=False,
-            mtu=self.mtu or rest(member.link, overhead),
+            mtu=self.mtu if self.mtu is not None else rest(member.link, overhead),
             addresses=[own],
             opts=self.opts,
         )

@@ -55,7 +55,7 @@ class VxlanPeer(Component):
             networks = [check_network(subnet) for subnet in subnets]
         except ValueError as wrong:
             return fault(f"VxlanPeer {name!r}: {wrong}", self.where)
-        opts = opts.inherited()
+        opts = self.inherited(opts)
         with self:
             Neighbor(next_hop, dev=vtep, lladdr=peer.mac, opts=opts)
             FdbEntry(peer.mac, dev=vtep, dst=peer.local, opts=opts)

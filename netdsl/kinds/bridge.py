@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -130,6 +130,11 @@ class Bridge(Link):
         if self.__dict__.get("kept_mac") and self.__dict__["mac"] is not None:
             found["mac"] = self.mac
         return found
+
+    @property
+    def shunned(self) -> Collection[str]:
+        """No bridge is one of another (br_add_if)."""
+        return ("bridge",)
 
     @classmethod
     def probes(cls, props: Mapping[str, Any] | None) -> Sequence[Probe]:

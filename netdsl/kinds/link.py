@@ -6,7 +6,7 @@ that. Bridge port options sit at "port" (IFLA_INFO_SLAVE_DATA) and can be given 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from netdsl import wire
@@ -24,6 +24,7 @@ from netdsl.kinds.link_wire import (
     port_info,
 )
 from netdsl.kinds.link_words import SpokenLink
+from netdsl.kinds.master import MASTER, check_master
 from netdsl.lang import naming
 from netdsl.lang.declaration import Declaration, current, user_frame
 from netdsl.lang.dump import Nsid, Scope
@@ -31,11 +32,7 @@ from netdsl.lang.item import Gone, Have, Item
 from netdsl.lang.ops import Env, Op, Probe, Send
 from netdsl.lang.property import DERIVED, Property, argument, kind, prop
 from netdsl.lang.resource import Namespace, inside
-from netdsl.lang.values import BOOL, FLAG, LINK_MAC, check_cidr, reference, text, u16, u32
-
-MASTER = reference("a Bridge, a Bond or a Vrf", "bridge", "bond", "vrf")
-
-INITIAL: Mapping[str, Any] = {"arp": True, "multicast": True, "port_cost": 100}
+from netdsl.lang.values import BOOL, FLAG, LINK_MAC, check_cidr, text, u16, u32
 
 
 @kind
@@ -130,7 +127,12 @@ class Link(SpokenLink):
 
     def initial(self, name: str) -> Any:
         """Those that depend on the kind are Ethernet's, and a bridge's of a port whose speed it does not know."""
-        return INITIAL.get(name) if name in INITIAL else super().initial(name)
+        return {"arp": True, "multicast": True, "port_cost": 100}.get(name) or super().initial(name)
+
+    @property
+    def shunned(self) -> Collection[str]:
+        """Kinds of masters that do not take it as a port."""
+        return ()
 
     @classmethod
     def get(cls, name: str, netns: Namespace | None = None) -> Link:
@@ -142,6 +144,9 @@ class Link(SpokenLink):
             cls.defaults, name=name, netns=where, _where=user_frame(), _component=declaration.component, _broken=False
         )
         try:
+            if where is not None and not isinstance(where, Namespace):
+                found.__dict__["netns"] = None
+                raise ValueError(f"netns must be a Netns, not {where!r}")
             naming.check_ifname(name)
         except ValueError as wrong:
             found.fault(f"Link.get: {wrong}")
@@ -179,9 +184,7 @@ class Link(SpokenLink):
             from netdsl.kinds.bridge_vlan import declare_vlans
 
             declare_vlans(self, mine["vlans"], mine["pvid"])
-        port = [p.name for p in self.places()["port"] if mine[p.name] is not None]
-        if port and getattr(mine["master"], "word", None) not in ("bridge", ""):
-            self.fault(f"{self.title}: {port[0]} needs a Bridge as its master")
+        check_master(self)
 
     def _join_bond(self) -> None:
         """In a bond a link has the bond's MAC address and MTU: here they are neither given nor managed."""

@@ -26,6 +26,11 @@ class SpokenLink(Resource):
     unborn: ClassVar[frozenset[str]] = frozenset()
     """Properties of the link that its creation does not take."""
 
+    @property
+    def sort(self) -> str:
+        """What it is, where its master does not take that."""
+        return type(self).__name__
+
     @classmethod
     def places(cls) -> Mapping[str, tuple[Property, ...]]:
         """Properties by their place in the message."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -24,8 +24,8 @@ _NAMES = {number: name for name, number in MODES.items()}
 
 
 def _check_mode(value: Any) -> str:
-    if value in MODES:
-        return str(value)
+    if isinstance(value, str) and value in MODES:
+        return value
     raise ValueError(f"must be 'tap' or 'tun', not {value!r}")
 
 
@@ -89,6 +89,16 @@ class Tap(Link):
         super().complete(declaration)
         if self.mode == "tun":
             self.__dict__["mac"] = None
+
+    @property
+    def shunned(self) -> Collection[str]:
+        """Packets are no frames."""
+        return ("bridge", "bond") if self.mode == "tun" else ()
+
+    @property
+    def sort(self) -> str:
+        """With the reason."""
+        return "tun, which carries bare IP packets,"
 
     def initial(self, name: str) -> Any:
         """A tun has no use for ARP, and a shorter queue (tun_net_initialize). A port's cost is as the kernel's version

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from struct import Struct
 from typing import Any
 
@@ -246,14 +246,21 @@ class Tunnel(WrappingLink):
             )
         if self.pmtudisc is False and isinstance(self.ttl, int):
             self.fault(f"{self.title}: a fixed ttl needs pmtudisc, else packets could circle for ever")
-        if not mode.ethernet:
-            if self.__dict__["mac"] is not None:
-                self.fault(f"{self.title}: {self.mode} carries packets, not frames, and has no mac")
-            if getattr(self.master, "word", "") == "bridge":
-                self.fault(f"{self.title}: {self.mode} carries packets, not frames, and cannot be a bridge's port")
+        if not mode.ethernet and self.__dict__["mac"] is not None:
+            self.fault(f"{self.title}: {self.mode} carries packets, not frames, and has no mac")
 
     def _chosen_mac(self, declaration: Declaration) -> str | None:
         return super()._chosen_mac(declaration) if MODES[self.mode].ethernet else None
+
+    @property
+    def shunned(self) -> Collection[str]:
+        """Packets are no frames."""
+        return () if MODES[self.mode].ethernet else ("bridge", "bond")
+
+    @property
+    def sort(self) -> str:
+        """With the reason."""
+        return f"{self.mode} tunnel, which carries packets, not frames,"
 
     def initial(self, name: str) -> Any:
         """Addresses are all zeroes; those for packets have no use for ARP and multicast (ip_tunnel_init and others)."""
@@ -269,7 +276,7 @@ class Tunnel(WrappingLink):
         """Two tunnels of a kind cannot have the same end points and key (ip_tunnel_find)."""
         mine = _ends(item.props)
         for key, props in world.inside(item.netns, "link"):
-            if key != item.key and "mode" in props and key < item.key and _ends(props) == mine:
+            if key < item.key and props.get("mode") in MODES and _ends(props) == mine:
                 yield Problem(
                     f"{item.title} has the mode, local, remote and key of {key[2]}; the kernel takes only one such",
                     item.where,

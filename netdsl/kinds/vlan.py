@@ -34,7 +34,7 @@ def _flag(bit: int) -> ValueType:
 class Vlan(UpperLink):
     """A VLAN of a lower device: what it sends leaves there with the tag, what comes in there with the tag is its own.
 
-    It has the lower device's MAC address unless `mac` is given, and its MTU as it is on creation unless `mtu` is.
+    It has the lower device's MAC address unless `mac` is given, and its MTU unless `mtu` is.
     """
 
     word = "vlan"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from netdsl.kinds.link import Link
@@ -32,6 +33,11 @@ class Vrf(Link):
     table: int = prop(
         u32(1), at="info", number=1, word="table", replace=True, doc="the routing table of the links in the VRF"
     )
+
+    @property
+    def shunned(self) -> Collection[str]:
+        """A VRF is nobody's port (vrf_setup: IFF_NO_RX_HANDLER)."""
+        return ("bridge", "bond", "vrf")
 
     def initial(self, name: str) -> Any:
         """It comes without ARP and multicast (vrf_setup)."""

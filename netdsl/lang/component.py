@@ -6,6 +6,7 @@ from typing import Self
 
 from netdsl.lang import naming
 from netdsl.lang.declaration import current, user_frame
+from netdsl.lang.item import DEFAULT_OPTS, Opts
 
 
 class Component:
@@ -28,6 +29,14 @@ class Component:
         if declaration.collects and self.path in declaration.component_names:
             declaration.fault(f"two components are named {self.path!r}", self.where, "Give one of them another name.")
         declaration.component_names.add(self.path)
+
+    def inherited(self, opts: object) -> Opts:
+        """The options that also hold for what the component stands for; anything else than Opts is told."""
+        if isinstance(opts, Opts):
+            return opts.inherited()
+        kind = type(self).__name__
+        current().fault(f"{kind} {self.name!r}: opts must be Opts(...), not {opts!r}", self.where)
+        return DEFAULT_OPTS
 
     def __enter__(self) -> Self:
         declaration = current()

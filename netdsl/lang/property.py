@@ -36,6 +36,7 @@ class Property:
     init         whether the constructor takes it; else the kind derives it
     derived      whether netdsl chooses a value where none is given
     seen         whether the kernel shows it; else it is taken to be there as it was recorded
+    optional     whether None means that it is not managed, as its annotation has it; else None is the default
     """
 
     name: str
@@ -57,6 +58,7 @@ class Property:
     required: bool = False
     derived: bool = False
     default: Any = None
+    optional: bool = True
 
 
 def prop(
@@ -114,7 +116,10 @@ def kind(cls: _Class) -> _Class:
     for word, declared in list(vars(cls).items()):
         if isinstance(declared, Property | _Argument):
             fields.pop(word, None)
-            fields[word] = attrs.evolve(declared, name=word) if isinstance(declared, Property) else declared
+            if isinstance(declared, Property):
+                optional = "None" in vars(cls).get("__annotations__", {}).get(word, "")
+                declared = attrs.evolve(declared, name=word, optional=optional)
+            fields[word] = declared
             delattr(cls, word)
     cls.fields = fields
     cls.properties = {word: declared for word, declared in fields.items() if isinstance(declared, Property)}

@@ -113,7 +113,7 @@ class Resource:
                     except ValueError as wrong:
                         self.fault(f"{self.title}: {word} {wrong}")
                         continue
-                mine[word] = value
+                mine[word] = value if value is not None or declared.optional else declared.default
             elif word in cls.arguments:
                 mine[word] = value
             else:

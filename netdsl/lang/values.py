@@ -376,7 +376,7 @@ def reference(what: str, *words: str) -> ValueType:
     """A property that holds another link of the same netns (of certain kinds: `words`); an item keeps its name."""
 
     def check(value: Any) -> Value:
-        if getattr(value, "is_link", False) and (not words or value.word in (*words, "")):
+        if getattr(type(value), "is_link", False) and (not words or value.word in (*words, "")):
             return value
         raise ValueError(f"must be {what}, not {_shown(value)}")
 
