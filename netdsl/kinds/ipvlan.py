@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from netdsl.kinds.upper import UpperLink
@@ -26,6 +26,7 @@ class Ipvlan(UpperLink):
 
     word = "ipvlan"
     requires = "CONFIG_IPVLAN"
+    follows = True
 
     mac: str = prop(LINK_MAC, default=DERIVED, init=False, flushes=("neighbor",), doc="MAC address: the lower device's")
     mode: str | None = prop(
@@ -36,6 +37,11 @@ class Ipvlan(UpperLink):
         named("=H", FLAGS), default=None, at="info", number=2, word="", kernel="bridge",
         doc="bridge: those on one device talk at once; private: not at all; vepa: by way of the switch outside",
     )  # fmt: skip
+
+    @property
+    def shunned(self) -> Collection[str]:
+        """It shares its MAC address (ipvlan_link_setup: IFF_DONT_BRIDGE; it cannot change it)."""
+        return ("bridge", "bond")
 
     def complete(self, declaration: Declaration) -> None:
         """The MAC address is the lower device's."""

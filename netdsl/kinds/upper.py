@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from netdsl import wire
 from netdsl.kinds.link import Link
@@ -32,6 +32,8 @@ class UpperLink(Link):
 
     phase = 21
     spans = True
+    follows: ClassVar[bool] = False
+    """Whether the kernel itself keeps its MTU that of the lower device; else it does so only where that shrinks."""
 
     mtu: int | None = prop(
         u32(68, 65535), default=None, at="link", number=4, word="mtu", unit="bytes", flushes=("ipvlan",),
@@ -51,6 +53,8 @@ class UpperLink(Link):
         """No larger packets than below."""
         super().complete(declaration)
         below = self.dev
+        if self.mtu is None and not self.follows and not self.__dict__.get("bonded"):
+            self.__dict__["mtu"] = below.mtu
         if self.mtu is not None and below.mtu is not None and self.mtu > below.mtu:
             self.fault(f"{self.title}: mtu {self.mtu} is more than the {below.mtu} of its lower device {below.name!r}")
 
