@@ -20,7 +20,7 @@ from netdsl.lang.naming import BY_PROTOCOL
 from netdsl.lang.ops import Env, Op, Send
 from netdsl.lang.property import kind, prop
 from netdsl.lang.resource import Resource
-from netdsl.lang.values import BOOL, IP, NETWORK, choice, is_v6, pack_ip, reference, u32, unpack_ip
+from netdsl.lang.values import BOOL, IP, NETWORK, choice, is_v6, network_of, pack_ip, reference, u32, unpack_ip
 
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_TABLE, RTA_VIA, RTA_NH_ID = 1, 4, 5, 6, 7, 15, 18, 30
@@ -42,6 +42,13 @@ _STANDING = ("via", "dev", "onlink", "paths", "nexthop", "src", "type", "scope")
 """What a delete takes as the kernel has it."""
 
 
+def in_its_own_way(have: Mapping[str, Any], want: Mapping[str, Any]) -> bool:
+    """Whether the route as it is would lead to its own next gateway by the old link, which IPv6 takes for a mismatch
+    (ip6_route_check_nh_onlink)."""
+    via, dst = want.get("via"), want["dst"]
+    return bool(via and want.get("onlink") and is_v6(dst) and network_of(dst).holds(via))
+
+
 @kind
 class Route(Resource):
     """A route; its name is free text. The kernel knows it by table, destination and metric."""
@@ -53,7 +60,7 @@ class Route(Resource):
 
     dst: str = prop(NETWORK, word="to", doc='destination network in CIDR form; "default" is 0.0.0.0/0')
     via: str | None = prop(IP, default=None, word="via", kernel="", doc="gateway; on-link, or `onlink` must be set")
-    dev: Link | None = prop(reference("a link"), default=None, word="dev", doc="outgoing link")
+    dev: Link | None = prop(reference("a link"), default=None, word="dev", anew=in_its_own_way, doc="outgoing link")
     onlink: bool | None = prop(
         BOOL, default=None, kernel=False, doc="take the gateway to be reachable on `dev` without looking"
     )
