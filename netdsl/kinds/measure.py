@@ -31,11 +31,11 @@ RATE_MOST = 10**15
 
 def _measure(name: str, units: Mapping[str, int], example: str, low: int, high: int, step: int = 1) -> ValueType:
     """A whole number, or a string of a number and its unit; the normal form is the number in the smallest unit."""
-    pattern = re.compile(rf"([0-9]+(?:\.[0-9]+)?) ?({'|'.join(units)})", re.ASCII)
+    pattern = rf"([0-9]+(?:\.[0-9]+)?) ?({'|'.join(units)})"  # compiled, and then kept, when it is first needed
     unit = next(iter(units))
 
     def check(value: Any) -> int:
-        found = pattern.fullmatch(value) if isinstance(value, str) else None
+        found = re.fullmatch(pattern, value, re.ASCII) if isinstance(value, str) else None
         number = round(float(found[1]) * units[found[2]]) if found is not None else value
         if isinstance(number, bool) or not isinstance(number, int):
             raise ValueError(f"must be a whole number of {name}, or a string like {example!r}, not {value!r}")

@@ -36,7 +36,7 @@ CLASSES = "qdisc-class"
 """The family of classes."""
 
 _HALF = "[0-9a-fA-F]{1,4}"
-_HANDLE, _CLASSID = (re.compile(pattern, re.ASCII) for pattern in (f"({_HALF}):0?", f"({_HALF}):({_HALF})"))
+_HANDLE, _CLASSID = f"({_HALF}):0?", f"({_HALF}):({_HALF})"
 
 
 def number_of(place: str) -> int:
@@ -68,9 +68,9 @@ def handle_of(place: str) -> str:
     return f"{place.partition(':')[0]}:"
 
 
-def _halves(pattern: re.Pattern[str], example: str) -> Callable[[Any], str]:
+def _halves(pattern: str, example: str) -> Callable[[Any], str]:
     def check(value: Any) -> str:
-        found = pattern.fullmatch(value) if isinstance(value, str) else None
+        found = re.fullmatch(pattern, value, re.ASCII) if isinstance(value, str) else None
         if found is None or not all(0 < int(half, 16) <= LARGEST for half in found.groups()):
             raise ValueError(f"must be hexadecimal numbers of 1 to {LARGEST:x} like {example!r}, not {value!r}")
         return place_of(number_of(value))
