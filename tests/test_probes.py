@@ -162,7 +162,7 @@ def test_a_probe_whose_namespace_goes(sandbox: Sandbox, tmp_path: Path) -> None:
     done = sandbox.netdsl("up", path, "--yes", *given, "--json", check=False)
     assert done.returncode == 1
     assert "probe failed: more@10.7.0.1: there is no netns more" in done.stderr
-    expected = {"event": "undone", "reasons": ["more@10.7.0.1: there is no netns more"]}
+    expected = {"event": "undone", "version": 1, "reasons": ["more@10.7.0.1: there is no netns more"]}
     assert json.loads(done.stdout.splitlines()[-1]) == expected
     assert unowned(sandbox.dump()) == before
 
