@@ -291,7 +291,9 @@ def _former(taken_out: Property, found: Mapping[str, Any], item: Item) -> Any:
 def _unsettable(taken_out: Property, now: Any, item: Item, record: Item) -> bool:
     """Whether the kernel is to choose again: it shows a value that is no choice of netdsl's, nothing else is given in
     its place, and the object may be written as a whole or made anew, as one that was taken over may not."""
-    if now in ("", []) or taken_out.derived or (record.extra.get("adopted") and not item.kind.whole):
+    if now in ("", []) or taken_out.derived or not taken_out.seen:
+        return False
+    if record.extra.get("adopted") and not item.kind.whole:
         return False
     place = (taken_out.at, taken_out.number)
     given = (item.kind.properties[name] for name in item.props if name in item.kind.properties)
