@@ -30,6 +30,7 @@ A case, of which only `what` and the expected change have to be there:
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 import tomllib
@@ -121,6 +122,16 @@ def commands(plan: Plan, change: Change, seen: Observation) -> list[str]:
             encoding.deleting = step.verb == "delete"
             found += step.commands(encoding)
     return found
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_recorded_is_taken_back(name: str) -> None:
+    """Each property in the form in which it is exported is one that an import accepts."""
+    case = CASES[name]
+    for expression in (case.get("was", ""), case.get("want", "")):
+        for item in declared(case["around"], expression)[0]:
+            for word, value in json.loads(json.dumps(item.props)).items():
+                assert item.kind.properties[word].type.check_recorded(value) == value, (item.title, word)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -13,6 +13,7 @@ from netdsl.kinds.measure import TICKS_MOST, bits, bytes_in, rate64, ratespec, r
 from netdsl.kinds.qdisc import (
     CLASSES,
     CLASSID,
+    HANDLE,
     TCA_KIND,
     TCA_OPTIONS,
     TCMSG,
@@ -61,7 +62,11 @@ def _none(_value: Any) -> Any:
     raise TypeError("this property is encoded by its kind")
 
 
-PARENT = ValueType("Htb or HtbClass", _check_parent, _none, _none)
+def _check_place(value: Any) -> str:
+    return str((HANDLE if str(value).endswith(":") else CLASSID).check(value))
+
+
+PARENT = ValueType("Htb or HtbClass", _check_parent, _none, _none, recorded=_check_place)
 """Its normal form is the handle or the class."""
 
 

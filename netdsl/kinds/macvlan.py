@@ -23,12 +23,17 @@ def _check_macs(value: Any) -> str:
     return ",".join(sorted({MAC.check(mac) for mac in value}))
 
 
+def _check_joined(value: Any) -> str:
+    return _check_macs([mac for mac in str(value).split(",") if mac])
+
+
 MACS = ValueType(
     "list of MAC addresses",
     _check_macs,
     lambda macs: b"".join(wire.attr(IFLA_MACVLAN_MACADDR, pack_mac(mac)) for mac in macs.split(",") if mac),
     lambda payload: ",".join(sorted(unpack_mac(value) for _, value in wire.attr_list(payload))),
     absent="",
+    recorded=_check_joined,
 )
 """Its normal form is sorted and joined by commas."""
 

@@ -94,7 +94,11 @@ def _check_parent(value: Any) -> Resource:
     raise ValueError(f"must be an HtbClass, a Netem or a Tbf, not {value!r}{hint}")
 
 
-PARENT = ValueType("HtbClass, Netem or Tbf", _check_parent, _none, _none)
+def _check_place(value: Any) -> str:
+    return value if value == "root" else str(CLASSID.check(value))
+
+
+PARENT = ValueType("HtbClass, Netem or Tbf", _check_parent, _none, _none, recorded=_check_place)
 """Its normal form is the place: "root", or the class."""
 
 

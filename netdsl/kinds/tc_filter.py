@@ -14,6 +14,7 @@ from netdsl.kinds.htb_class import HtbClass
 from netdsl.kinds.link import Link
 from netdsl.kinds.qdisc import (
     CLASSES,
+    CLASSID,
     ENOENT,
     RTM_NEWQDISC,
     TC_H_ROOT,
@@ -59,7 +60,7 @@ def _none(_value: Any) -> Any:
     raise TypeError("this property is encoded by its kind")
 
 
-CLASS = ValueType("HtbClass", _check_class, _none, _none)
+CLASS = ValueType("HtbClass", _check_class, _none, _none, recorded=CLASSID.check)
 """Its normal form is the class's number."""
 
 

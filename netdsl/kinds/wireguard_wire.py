@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
 from struct import Struct
@@ -110,7 +111,16 @@ def _unpack_allowed(payload: bytes) -> list[str]:
 
 PUBLIC_KEY = ValueType("key in base64", _check_public, _no_bytes, lambda p: keys.spell(p) if any(p) else "")
 KEY_FILE = ValueType("absolute path", _check_path, _no_bytes, _no_bytes)
-FINGERPRINT = ValueType("16 hexadecimal digits", _no_bytes, _no_bytes, _no_bytes)
+_FINGERPRINT = re.compile(r"[0-9a-f]{16}")
+
+
+def _check_fingerprint(value: Any) -> str:
+    if not isinstance(value, str) or not _FINGERPRINT.fullmatch(value):
+        raise ValueError("must be 16 hexadecimal digits")
+    return value
+
+
+FINGERPRINT = ValueType("16 hexadecimal digits", _no_bytes, _no_bytes, _no_bytes, recorded=_check_fingerprint)
 ENDPOINT = ValueType("address:port", _check_endpoint, _pack_endpoint, _unpack_endpoint)
 ALLOWED_IPS = ValueType("list of network/prefix", _check_allowed, _pack_allowed, _unpack_allowed)
 
