@@ -51,7 +51,10 @@ class Session:
     declared: Declared | None = None
 
     def reload(self) -> None:
-        """Read the state again (after the lock was taken): another run may have put another file in its place."""
+        """Read the state again (after the lock was taken) if it changed: another run may have put another file in its
+        place."""
+        if self.store.stamp() == self.recorded.stamp:
+            return
         self.store.close()
         self.recorded = self.store.load()
         self._forget_cookies()

@@ -47,10 +47,12 @@ class Recorded:
 
     meta    program, params, outputs, host, boot_id, cookie, ...
     items   what the stack owns; extra["unsettled"] is what an interrupted run was about to do
+    stamp   of the file that they were read from (`Store.stamp`), when it was opened
     """
 
     meta: dict[str, Any]
     items: list[Item]
+    stamp: bytes = b""
 
 
 def directory(given: str | None = None) -> Path:
@@ -108,8 +110,9 @@ class Store:
     def load(self) -> Recorded:
         """Everything; empty when there is no state yet."""
         with self._errors():
+            stamp = self.stamp()
             if self._blank():
-                return Recorded({}, [])
+                return Recorded({}, [], stamp)
             connection = self._open()
             settled = history.settled(connection)
             found = connection.execute(f"SELECT {rows.COLUMNS}, next, intent, born FROM resources").fetchall()
@@ -117,7 +120,7 @@ class Store:
                 rows.item(columns, _open_word(intent, born, settled), following)
                 for *columns, following, intent, born in found
             ]
-            return Recorded(self.meta(), items)
+            return Recorded(self.meta(), items, stamp)
 
     def meta(self) -> dict[str, Any]:
         """Only the meta data."""
