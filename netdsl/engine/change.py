@@ -76,8 +76,11 @@ class Change:
 
     @property
     def redeclared(self) -> bool:
-        """Whether other properties are managed than the state has, though none has another value."""
-        return self.record is not None and self.record.props.keys() != self.item.props.keys()
+        """Whether other properties are managed than the state has, though none has another value. Where it would be
+        taken over (--adopt) the program manages less of it than of what it made."""
+        if self.record is None or self.item.opts.adopt:
+            return False
+        return self.record.props.keys() != self.item.props.keys()
 
     @property
     def returned(self) -> dict[str, Any]:
