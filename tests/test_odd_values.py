@@ -7,7 +7,23 @@ from typing import Any
 
 import pytest
 
-from netdsl import Bridge, Hop, Link, Netns, Nexthop, Opts, Overlay, OverlayNode, Route, VethEnd, Vxlan, VxlanPeer
+from netdsl import (
+    Bridge,
+    Hop,
+    Htb,
+    HtbClass,
+    Link,
+    Netns,
+    Nexthop,
+    Opts,
+    Overlay,
+    OverlayNode,
+    Route,
+    VethEnd,
+    Vxlan,
+    VxlanPeer,
+    WireGuard,
+)
 from netdsl.kinds import KINDS
 from netdsl.lang.declaration import Declaration, declaring
 
@@ -35,6 +51,12 @@ FORMS: dict[str, tuple[Any, dict[str, Any]]] = {
     "nexthop": ("h", {"dev": "link"}),
     "nexthop-group": ("g", {"members": "hops"}),
     "netem": ("q", {"dev": "link", "delay": "1ms"}),
+    "tbf": ("q", {"dev": "link", "rate": "10mbit", "burst": "16kb", "limit": 50000}),
+    "fq_codel": ("q", {"dev": "link"}),
+    "htb": ("q", {"dev": "link"}),
+    "htb-class": ("c", {"parent": "shaper", "rate": "1mbit"}),
+    "tc-filter": ("f", {"to": "class", "prio": 5, "src": "10.0.0.0/8"}),
+    "wireguard-peer": ("p", {"dev": "wg", "public_key": "NKfKi73tTj8kxg7LZV+SNawbEtl66mmMVU34vx2VDy0="}),
     "masquerade": ("m", {"src": "10.0.0.0/8"}),
     "snat": ("m", {"src": "10.0.0.0/8", "to": "10.0.0.1"}),
     "dnat": ("m", {"to": "10.0.0.1", "proto": "tcp", "port": 80}),
@@ -47,7 +69,11 @@ FORMS: dict[str, tuple[Any, dict[str, Any]]] = {
 def _around() -> dict[str, Any]:
     here, far = Netns("n"), Netns("m")
     link = Bridge("link", netns=here, vlan_filtering=True)
+    shaper = Htb("shaper", dev=Bridge("shaped", netns=here))
     return {
+        "shaper": shaper,
+        "class": HtbClass("gold", parent=shaper, rate="1mbit"),
+        "wg": WireGuard("wg", netns=here),
         "link": link,
         "vtep": Vxlan("vtep", netns=here, vni=3),
         "filter": Vxlan("filter", netns=here, external=True, vnifilter=True, port=99),
