@@ -165,7 +165,7 @@ MISTAKES: dict[str, tuple[str, Sequence[str]]] = {
     "a MAC address": ('WireGuard("wg0", mac="02:00:00:00:00:01")  # here', ["WireGuard 'wg0' has no property 'mac'"]),
     "a port of a bridge": (
         'WireGuard("wg0", master=Bridge("br0"))  # here',
-        ["WireGuard 'wg0': it carries bare IP packets: its master can only be a Vrf"],
+        ["WireGuard 'wg0': Bridge 'br0' takes no "],
     ),
 }
 

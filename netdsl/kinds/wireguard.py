@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -23,7 +23,7 @@ from netdsl.kinds.wireguard_wire import (
     key,
     set_device,
 )
-from netdsl.lang.declaration import Declaration, current
+from netdsl.lang.declaration import current
 from netdsl.lang.item import Item, Relation, World
 from netdsl.lang.naming import digest
 from netdsl.lang.ops import Env, Op
@@ -82,11 +82,14 @@ class WireGuard(Link):
         if self.broken and mine["public_key"] is None:
             mine["public_key"] = PUBLIC_KEY.unpack(digest(f"{self.netns_name}/{self.name}", 32))
 
-    def complete(self, declaration: Declaration) -> None:
-        """It has no link layer."""
-        super().complete(declaration)
-        if getattr(self.master, "word", "") in ("bridge", "bond"):
-            self.fault(f"{self.title}: it carries bare IP packets: its master can only be a Vrf")
+    @property
+    def shunned(self) -> Collection[str]:
+        """Packets are no frames."""
+        return ("bridge", "bond")
+
+    def initial(self, name: str) -> Any:
+        """It has no use for ARP and multicast (wg_setup)."""
+        return False if name in ("arp", "multicast") else super().initial(name)
 
     @classmethod
     def relate(cls, item: Item, world: World) -> Relation:
