@@ -303,7 +303,7 @@ def _unsettable(taken_out: Property, now: Any, item: Item, record: Item) -> bool
 def _claim(change: Change) -> None:
     """Set what the kernel would else adjust by itself, where it becomes managed (`Resource.claimed`)."""
     item, known = change.item, change.record.props if change.record is not None else {}
-    for name in item.kind.claimed:
+    for name in () if change.adopts else item.kind.claimed:  # `adopt` sees to it
         if (
             name in item.props
             and name not in known

@@ -159,8 +159,17 @@ class Bridge(Link):
     def update(cls, item: Item, changed: Mapping[str, Any], env: Env) -> Sequence[Op]:
         """Likewise, since it may have that MTU already; the other one is larger: a smaller one may take IPv6 away."""
         mtu = changed.get("mtu")
-        other = [] if mtu is None else [cls._mtu(item, mtu + 1 if mtu < MTU_MOST else mtu - 1, env)]
-        return [*other, *super().update(item, changed, env)]
+        return [*([] if mtu is None else [cls._other_mtu(item, mtu, env)]), *super().update(item, changed, env)]
+
+    @classmethod
+    def adopt(cls, item: Item, env: Env) -> list[Op]:
+        """Likewise the MTU that it has by chance."""
+        mtu, ops = item.props.get("mtu"), super().adopt(item, env)
+        return ops if mtu is None else [cls._other_mtu(item, mtu, env), cls._mtu(item, mtu, env), *ops]
+
+    @classmethod
+    def _other_mtu(cls, item: Item, mtu: int, env: Env) -> Op:
+        return cls._mtu(item, mtu + 1 if mtu < MTU_MOST else mtu - 1, env)
 
     @classmethod
     def _mtu(cls, item: Item, mtu: int, env: Env) -> Op:

@@ -65,7 +65,7 @@ class Resource:
     that was taken over are set to what they are before the stack's first port joins."""
     claimed: ClassVar[tuple[str, ...]] = ()
     """Properties that the kernel adjusts by itself until somebody has changed them: when they become managed they are
-    set, although the value is right already."""
+    set, although the value is right already; `adopt` does so on what is taken over."""
     finishing: ClassVar[frozenset[str]] = frozenset()
     """Properties that `finish` sets, also on an object that is there already."""
     check_name: ClassVar[Any] = staticmethod(naming.check_text)
