@@ -209,6 +209,10 @@ def kernel_writes(sandbox: Sandbox, folder: Path, *args: str) -> list[int | str]
             path, flags = opened.groups()
             if int(flags, 16) & 3 != READ_ONLY:
                 found.append(path)
+        elif opened := re.match(r'openat\((?!0xffffff9c|-100)\w+, "([^/"][^"]*)", (0x[0-9a-f]+|0)', call):
+            path, flags = opened.groups()  # below an open directory: the sysctls of a netns
+            if int(flags, 16) & 3 != READ_ONLY:
+                found.append(f"/proc/sys/net/{path}")
     assert sent  # it did look at the kernel
     return found
 

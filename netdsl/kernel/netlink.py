@@ -5,6 +5,7 @@ from __future__ import annotations
 import _socket as socket  # what the module around it adds is not needed here, and a hundredth of a start
 import errno
 from collections.abc import Callable, Sequence
+from threading import Lock
 
 from netdsl import wire
 from netdsl.errors import KernelError
@@ -37,6 +38,7 @@ class Netlink:
             setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RCVBUF)
         self._window = max(16, min(512, self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // _ACK_SPACE))
         self._seq = 1 << 24
+        self._lock = Lock()  # one thread may look where another sends: each is to get its own answers
 
     def close(self) -> None:
         """Close the socket."""
@@ -72,8 +74,9 @@ class Netlink:
         Number 0 is that of a batch as a whole (nfnetlink_rcv_batch).
         """
         failures: dict[int, Failure] = {}
-        self._send(buffer)
-        self._collect(last, failures)
+        with self._lock:
+            self._send(buffer)
+            self._collect(last, failures)
         return failures
 
     def _send(self, buffer: bytes | bytearray) -> None:
@@ -106,7 +109,8 @@ class Netlink:
     def dump(self, request: int, body: bytes, read: Callable[[bytes, int, int], None]) -> None:
         """Call `read(buffer, start, end)` with the body of each object; a dump that was interrupted is repeated."""
         for _ in range(_TRIES):
-            parts = self._dump_once(request, body)
+            with self._lock:
+                parts = self._dump_once(request, body)
             if parts is not None:
                 for buffer, start, end in parts:
                     read(buffer, start, end)
@@ -139,17 +143,18 @@ class Netlink:
 
     def ask(self, request: int, body: bytes) -> bytes:
         """One request with one answer: the body of it."""
-        self._seq += 1
-        self._send(wire.message(request, wire.F_REQUEST, self._seq, body))
-        while True:
-            buffer = self._receive()
-            size, kind, flags, seq, _ = wire.HEADER.unpack_from(buffer, 0)
-            if seq == self._seq:
-                if kind == wire.NLMSG_ERROR:
-                    failure = _failure(buffer, 0, size, flags)
-                    if failure is not None:
-                        raise KernelError(f"request {request} failed: {failure}", failure.errno)
-                return buffer[16:size]
+        with self._lock:
+            self._seq += 1
+            self._send(wire.message(request, wire.F_REQUEST, self._seq, body))
+            while True:
+                buffer = self._receive()
+                size, kind, flags, seq, _ = wire.HEADER.unpack_from(buffer, 0)
+                if seq == self._seq:
+                    if kind == wire.NLMSG_ERROR:
+                        failure = _failure(buffer, 0, size, flags)
+                        if failure is not None:
+                            raise KernelError(f"request {request} failed: {failure}", failure.errno)
+                    return buffer[16:size]
 
 
 def _failure(buffer: bytes, offset: int, size: int, flags: int) -> Failure | None:

@@ -91,7 +91,7 @@ class Store:
         try:
             with self.path.open("rb") as file:
                 return os.fstat(file.fileno()).st_ino.to_bytes(8) + file.read(28)[24:]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return b""
 
     def close(self) -> None:
