@@ -14,6 +14,7 @@ import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from struct import Struct
+from threading import Lock
 from typing import Any, NamedTuple
 
 import pytest
@@ -747,6 +748,7 @@ class Replayed(Netlink):
         self._seq = 0
         self._answers = iter(answers)
         self._socket: Any = self
+        self._lock = Lock()
         self._waiting: list[bytes] = []
 
     def send(self, request: bytes) -> None:

@@ -25,6 +25,8 @@ _CAP_NET_ADMIN, _CAP_SYS_ADMIN = 12, 21
 _MS_BIND, _MS_REC, _MS_SLAVE, _MS_SHARED = 4096, 16384, 1 << 19, 1 << 20
 _MNT_DETACH = 2
 _PR_SET_TIMERSLACK = 29
+_GLANCE = 0.1
+"""Seconds until a wait for threads begins anew: without an end it misses a signal that came just before it."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -73,7 +75,8 @@ def in_threads(works: Sequence[Callable[[], None]], meanwhile: Callable[[], None
         meanwhile()
     finally:
         for thread in threads:
-            thread.join()
+            while thread.is_alive():
+                thread.join(_GLANCE)
     if errors:
         raise errors[0]
 
