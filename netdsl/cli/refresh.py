@@ -14,7 +14,6 @@ from netdsl.engine.change import Action, Change, Plan
 from netdsl.engine.drift import taking_in
 from netdsl.engine.observe import observe
 from netdsl.errors import UsageError
-from netdsl.kinds import KINDS
 from netdsl.state.confirm import require_none
 from netdsl.state.lock import locked
 
@@ -73,7 +72,7 @@ def command(
 
 def _look(session: Session) -> Plan:
     recorded = session.recorded.items
-    plan = taking_in(session.name, recorded, observe(session.machine, recorded, KINDS))
+    plan = taking_in(session.name, recorded, observe(session.machine, recorded))
     plan.notes += session.notes
     return plan
 

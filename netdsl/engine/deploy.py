@@ -18,7 +18,7 @@ from netdsl.engine.read_back import ReadBack
 from netdsl.engine.select import Selection
 from netdsl.engine.world import Surroundings
 from netdsl.errors import ConflictError, Problem, StackError, UnsupportedError, joined
-from netdsl.kinds import FALLBACK_LINKS, KINDS
+from netdsl.kinds import FALLBACK_LINKS
 from netdsl.lang.item import Item, Need
 from netdsl.lang.ops import Probe
 from netdsl.lang.resource import Resource
@@ -55,7 +55,7 @@ def preview(
     Raises StackError for what only the whole stack shows (a gateway out of reach, too many ports, a cycle),
     ConflictError for what stands in the way, and UnsupportedError for what the kernel lacks.
     """
-    seen = remembered(stack, recorded) if offline else observe(target, [*items, *recorded], KINDS)
+    seen = remembered(stack, recorded) if offline else observe(target, [*items, *recorded])
     _relate(items, seen)
     plan = make_plan(stack, sorted_items(items), recorded, seen, selection)
     problems = _foreign_links(plan, _going(plan), seen)
@@ -142,7 +142,7 @@ def plan_destroy(
 
     Raises ConflictError when links that are not the stack's stand in its netns, unless `force` is given.
     """
-    seen = observe(target, recorded, KINDS)
+    seen = observe(target, recorded)
     plan = make_plan(stack, [], recorded_order(recorded), seen, selection)
     going = _going(plan)
     if not force:

@@ -12,7 +12,6 @@ from netdsl.engine.graph import sorted_items
 from netdsl.engine.observe import Observation, Target, observe
 from netdsl.engine.plan import by_key, compare
 from netdsl.errors import Problem
-from netdsl.kinds import KINDS
 from netdsl.lang.item import Item, Key, Props
 
 
@@ -49,7 +48,7 @@ def look(target: Target, stack: str, recorded: Mapping[Key, Item], items: Sequen
     mine = {item.key for item in items}
     beyond = {need.key for item in items for need in item.needs if item.kind.is_link and need.key not in mine}
     around = [recorded[key] for key in beyond if key in recorded]  # only both ends of a pair show that it is one
-    seen = observe(target, [*items, *around], KINDS)
+    seen = observe(target, [*items, *around])
     changes, problems = compare(stack, as_wanted(by_key(stack, items, seen).values()), items, seen)
     found = {change.item.urn: _drift(change, problems) for change in changes if not change.settles}
     return {urn: drift for urn, drift in found.items() if drift is not None}

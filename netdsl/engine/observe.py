@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import attrs
 
+from netdsl.kinds import LINKS
 from netdsl.lang.dump import Dump, Files, Scope
 from netdsl.lang.item import Have, Item, Key
 from netdsl.lang.naming import altname
@@ -48,13 +49,13 @@ class Look:
     come last.
     """
 
-    def __init__(
-        self, target: Target, items: Iterable[Item], kinds: Mapping[str, type[Resource]], also: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, target: Target, items: Iterable[Item], also: Iterable[str] = ()) -> None:
         interest: dict[str, dict[Key, set[str]]] = {netns: {} for netns in also}
+        kinds: set[type[Resource]] = set()
         self._wanted_netns: set[str] = set()
         self._veiled: list[Item] = []
         for item in items:
+            kinds.add(item.kind)
             if item.kind.unseen:
                 self._veiled.append(item)
             if item.key[0] == "netns":
@@ -77,14 +78,13 @@ class Look:
         names = sorted(netns for netns in self._wanted_netns | set(interest) if not netns or netns in existing)
         self._target = target
         self._scopes = {netns: Scope(netns, interest.get(netns, {})) for netns in names}
-        self._dumps: list[Dump] = []
+        self._dumps: list[Dump] = [LINKS]  # the others need their names
         self._files: list[Files] = []
-        for dump in dict.fromkeys(dump for kind in kinds.values() for dump in kind.dumps):
+        for dump in dict.fromkeys(dump for kind in sorted(kinds, key=_word) for dump in kind.dumps):
             if isinstance(dump, Files):
                 self._files.append(dump)
-            else:
+            elif dump is not LINKS:
                 self._dumps.append(dump)
-        self._dumps.sort(key=lambda dump: dump.settle is None)  # links first: the others need their names
         self._read: set[str] = set()
 
     def read(self, netns: str) -> None:
@@ -135,11 +135,13 @@ class Look:
             self.read(netns)
 
 
-def observe(
-    target: Target, items: Iterable[Item], kinds: Mapping[str, type[Resource]], also: Iterable[str] = ()
-) -> Observation:
+def _word(kind: type[Resource]) -> str:
+    return kind.word
+
+
+def observe(target: Target, items: Iterable[Item], also: Iterable[str] = ()) -> Observation:
     """Look at every netns that the items are about, and at others."""
-    return Look(target, items, kinds, also).finish()
+    return Look(target, items, also).finish()
 
 
 def remembered(stack: str, recorded: Iterable[Item]) -> Observation:

@@ -10,7 +10,6 @@ from netdsl.engine.change import Action, Change
 from netdsl.engine.observe import Look, Target
 from netdsl.engine.outcome import Outcome
 from netdsl.errors import KernelError, Problem
-from netdsl.kinds import KINDS
 from netdsl.lang.item import Item
 
 
@@ -32,7 +31,7 @@ class ReadBack:
                 around = {need.key for change in pending for need in change.item.needs}
                 touched = {change.item.key for change in pending}
                 items = [item for item in items if item.key in touched or item.key in around]
-            self._look = Look(self._target, items, KINDS)
+            self._look = Look(self._target, items)
         return self._look
 
     def look_at(self, netns: str) -> None:

@@ -10,7 +10,7 @@ import attrs
 from netdsl.engine.compile import FIRST_IFINDEX
 from netdsl.engine.graph import sorted_items
 from netdsl.engine.observe import Observation, Target, observe
-from netdsl.kinds import KINDS, LINK_KINDS
+from netdsl.kinds import KINDS, link_kinds
 from netdsl.lang.item import Have, Item, Key
 from netdsl.lang.naming import BY_PROTOCOL, MARK, altname, urn
 from netdsl.lang.resource import Resource
@@ -42,8 +42,8 @@ def recover(target: Target, stack: str, declared: Sequence[Item], owned: Collect
 
     `declared` is what the program wants, nothing when it is gone; `owned` is what other stacks have on record.
     """
-    names = ["", *sorted(target.netns_names())]
-    seen = observe(target, [*declared, *_netns_items(names)], KINDS, names)
+    kinds, names = link_kinds(), ["", *sorted(target.netns_names())]
+    seen = observe(target, [*declared, *_netns_items(names)], names)
     taken: dict[Key, Item] = {}
     undecided, others = [], []
     for item in sorted_items(declared):
@@ -56,7 +56,7 @@ def recover(target: Target, stack: str, declared: Sequence[Item], owned: Collect
             taken[item.key] = _as_found(item, have)
         else:
             undecided.append(item)
-    orphans = _orphans(target, stack, seen, taken)
+    orphans = _orphans(target, stack, seen, taken, kinds)
     items = [*taken.values(), *orphans]
     adopted = [item for item in items if item.extra.get("adopted")]
     return Recovered(items, adopted, orphans, undecided, others)
@@ -100,19 +100,21 @@ def _bare(kind: type[Resource], netns: str, name: str, props: dict[str, Any]) ->
     return Item(logical, kind, name, netns, "", key, props, kind.needs(netns, name, props))
 
 
-def _orphans(target: Target, stack: str, seen: Observation, taken: Mapping[Key, Item]) -> list[Item]:
+def _orphans(
+    target: Target, stack: str, seen: Observation, taken: Mapping[Key, Item], kinds: Mapping[str, type[Resource]]
+) -> list[Item]:
     """Namespaces and links with the stack's mark that nobody declares."""
     found: dict[Key, Item] = {}
     for key, have in seen.found.items():
         if key not in taken and key[0] == "netns" and altname(stack, "lo") in have.marks:
             found[key] = _as_found(_bare(KINDS["netns"], "", key[2], {}), have)
     links = [
-        (key, LINK_KINDS[have.kind])
+        (key, kinds[have.kind])
         for key, have in seen.found.items()
-        if key[0] == "link" and key not in taken and altname(stack, key[2]) in have.marks and have.kind in LINK_KINDS
+        if key[0] == "link" and key not in taken and altname(stack, key[2]) in have.marks and have.kind in kinds
     ]
     looked = [_bare(kind, key[1], key[2], dict.fromkeys(kind.required, "")) for key, kind in links]
-    again = observe(target, looked, KINDS, ["", *sorted(target.netns_names())])
+    again = observe(target, looked, ["", *sorted(target.netns_names())])
     for key, kind in links:
         there = again.found.get(key)
         if there is not None and there.ifindex != LOOPBACK:

@@ -1,91 +1,81 @@
-"""All kinds, in one explicit list."""
+"""All kinds, in one explicit list; each is imported when somebody asks for it."""
 
 from __future__ import annotations
 
-from netdsl.kinds.address import Address
-from netdsl.kinds.bond import Bond
-from netdsl.kinds.bridge import Bridge
-from netdsl.kinds.bridge_vlan import BridgeVlan
-from netdsl.kinds.dnat import Dnat
-from netdsl.kinds.dummy import Dummy
-from netdsl.kinds.fdb_entry import FdbEntry
-from netdsl.kinds.fq_codel import FqCodel
-from netdsl.kinds.geneve import Geneve
-from netdsl.kinds.htb import Htb
-from netdsl.kinds.htb_class import HtbClass
-from netdsl.kinds.ipvlan import Ipvlan
-from netdsl.kinds.link import FALLBACK_LINKS, LINK_KINDS, Link
-from netdsl.kinds.link_dump import LINKS
-from netdsl.kinds.macvlan import Macvlan
-from netdsl.kinds.masquerade import Masquerade
-from netdsl.kinds.neighbor import Neighbor
-from netdsl.kinds.netem import Netem
-from netdsl.kinds.netns import Netns
-from netdsl.kinds.nexthop import Nexthop, NexthopGroup
-from netdsl.kinds.qdisc import Qdisc
-from netdsl.kinds.route import Route
-from netdsl.kinds.rule import Rule
-from netdsl.kinds.snat import Snat
-from netdsl.kinds.sysctl import Sysctl
-from netdsl.kinds.tap import Tap
-from netdsl.kinds.tbf import Tbf
-from netdsl.kinds.tc_filter import TcFilter
-from netdsl.kinds.tunnel import Tunnel
-from netdsl.kinds.veth import Veth, VethEnd
-from netdsl.kinds.vlan import Vlan
-from netdsl.kinds.vrf import Vrf
-from netdsl.kinds.vxlan import Vxlan
-from netdsl.kinds.vxlan_vni import VxlanVni
-from netdsl.kinds.wireguard import WireGuard
-from netdsl.kinds.wireguard_peer import WireGuardPeer
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+
+from netdsl.kinds.link import LINK_KINDS, Link
+from netdsl.kinds.link_dump import FALLBACK_LINKS, LINKS
 from netdsl.lang.resource import Resource
 
-_ALL: tuple[type[Resource], ...] = (
-    Netns,
-    Sysctl,
-    Bridge,
-    Dummy,
-    Veth,
-    VethEnd,
-    Vxlan,
-    Tunnel,
-    BridgeVlan,
-    Vlan,
-    Vrf,
-    VxlanVni,
-    Macvlan,
-    Ipvlan,
-    Geneve,
-    Tap,
-    Bond,
-    WireGuard,
-    WireGuardPeer,
-    Address,
-    Neighbor,
-    FdbEntry,
-    Nexthop,
-    NexthopGroup,
-    Route,
-    Rule,
-    Netem,
-    Tbf,
-    FqCodel,
-    Htb,
-    HtbClass,
-    TcFilter,
-    Masquerade,
-    Snat,
-    Dnat,
-)
+_HOMES = {
+    "netns": "netns.Netns",
+    "sysctl": "sysctl.Sysctl",
+    "bridge": "bridge.Bridge",
+    "dummy": "dummy.Dummy",
+    "veth": "veth.Veth",
+    "veth-end": "veth.VethEnd",
+    "vxlan": "vxlan.Vxlan",
+    "tunnel": "tunnel.Tunnel",
+    "bridge-vlan": "bridge_vlan.BridgeVlan",
+    "vlan": "vlan.Vlan",
+    "vrf": "vrf.Vrf",
+    "vxlan-vni": "vxlan_vni.VxlanVni",
+    "macvlan": "macvlan.Macvlan",
+    "ipvlan": "ipvlan.Ipvlan",
+    "geneve": "geneve.Geneve",
+    "tap": "tap.Tap",
+    "bond": "bond.Bond",
+    "wireguard": "wireguard.WireGuard",
+    "wireguard-peer": "wireguard_peer.WireGuardPeer",
+    "address": "address.Address",
+    "neighbor": "neighbor.Neighbor",
+    "fdb": "fdb_entry.FdbEntry",
+    "nexthop": "nexthop.Nexthop",
+    "nexthop-group": "nexthop.NexthopGroup",
+    "route": "route.Route",
+    "rule": "rule.Rule",
+    "netem": "netem.Netem",
+    "tbf": "tbf.Tbf",
+    "fq_codel": "fq_codel.FqCodel",
+    "htb": "htb.Htb",
+    "htb-class": "htb_class.HtbClass",
+    "tc-filter": "tc_filter.TcFilter",
+    "masquerade": "masquerade.Masquerade",
+    "snat": "snat.Snat",
+    "dnat": "dnat.Dnat",
+}
+"""The kernel's word -> module and class."""
 
-KINDS: dict[str, type[Resource]] = {cls.word: cls for cls in _ALL}
-"""The kernel's word -> class."""
 
-# Veth and VethEnd are the kernel's one kind "veth"; the former stands for both when they are read.
-for _link in (*_ALL, Veth):
-    if issubclass(_link, Link):
-        LINK_KINDS.update(dict.fromkeys((*_link.kernels, _link.kernel or _link.word), _link))
+class _Kinds(Mapping[str, type[Resource]]):
+    """The kernel's word -> class. A program that is two links long does not wait for forty kinds."""
 
-Qdisc.own = {cls.word: cls for cls in _ALL if issubclass(cls, Qdisc)}
+    def __init__(self) -> None:
+        self._imported: dict[str, type[Resource]] = {}
 
-__all__ = ["FALLBACK_LINKS", "KINDS", "LINKS", "LINK_KINDS"]
+    def __getitem__(self, word: str) -> type[Resource]:
+        found = self._imported.get(word)
+        if found is None:
+            module, _, name = _HOMES[word].partition(".")
+            found = self._imported[word] = getattr(import_module(f"netdsl.kinds.{module}"), name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_HOMES)
+
+    def __len__(self) -> int:
+        return len(_HOMES)
+
+
+KINDS = _Kinds()
+
+
+def link_kinds() -> Mapping[str, type[Link]]:
+    """All kinds of links, by what the kernel calls them (IFLA_INFO_KIND)."""
+    list(KINDS.values())
+    return LINK_KINDS
+
+
+__all__ = ["FALLBACK_LINKS", "KINDS", "LINKS", "link_kinds"]

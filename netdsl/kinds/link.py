@@ -34,6 +34,9 @@ from netdsl.lang.property import DERIVED, Property, argument, kind, prop
 from netdsl.lang.resource import Namespace, inside
 from netdsl.lang.values import BOOL, FLAG, LINK_MAC, check_cidr, text, u16, u32
 
+LINK_KINDS: dict[str, type[Link]] = {}
+"""What the kernel calls a kind of link (IFLA_INFO_KIND) -> class, of those that were imported."""
+
 
 @kind
 class Link(SpokenLink):
@@ -279,11 +282,15 @@ class Link(SpokenLink):
         return [Send(RTM_NEWLINK, 0, cls.header(item, env, IFF_UP if item.props["up"] else 0, IFF_UP))]
 
     kernel: ClassVar[str] = ""
-    """What IFLA_INFO_KIND says, where that is not `word`."""
+    """What IFLA_INFO_KIND says, where that is not `word`; and `kernels`, where one kind is several to the kernel."""
     kernels: ClassVar[tuple[str, ...]] = ()
-    """What it says, where one kind here is several to the kernel."""
     spans: ClassVar[bool] = False
     """Tied to another link that may be in another netns (IFLA_LINK, IFLA_LINK_NETNSID)."""
+
+    def __init_subclass__(cls) -> None:
+        """Where two are one kind to the kernel (both ends of a veth), the later stands for both."""
+        if cls.word:
+            LINK_KINDS.update(dict.fromkeys((*cls.kernels, cls.kernel or cls.word), cls))
 
     @classmethod
     def finishes(cls, item: Item) -> bool:
@@ -390,10 +397,3 @@ class Link(SpokenLink):
     def delete(cls, item: Item, env: Env) -> Sequence[Op]:
         """RTM_DELLINK by ifindex."""
         return [Send(RTM_DELLINK, 0, cls.header(item, env))]
-
-
-FALLBACK_LINKS = frozenset(("tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"))
-"""Devices that the kernel puts into every new netns once their modules are loaded."""
-
-LINK_KINDS: dict[str, type[Link]] = {}
-"""Kernel word -> class, filled by kinds/__init__ from its list."""

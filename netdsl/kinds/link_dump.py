@@ -28,6 +28,9 @@ from netdsl.lang.property import Property
 IFLA_LINK, IFLA_EXT_MASK, IFLA_LINK_NETNSID = 5, 29, 37
 RTEXT_FILTER_SKIP_STATS = 8
 
+FALLBACK_LINKS = frozenset(("tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"))
+"""Devices that the kernel puts into every new netns once their modules are loaded."""
+
 _S32 = Struct("=i")
 _NONE, _MINUS = b"\0\0\0\0", b"\xff\xff\xff\xff"
 

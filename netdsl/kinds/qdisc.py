@@ -152,8 +152,8 @@ class Qdisc(Resource):
     phase = 80
     carries: ClassVar[bool] = False
     """Whether one other discipline can be put under it."""
-    own: ClassVar[Mapping[str, type[Qdisc]]] = {}
-    """Kinds of disciplines by their word."""
+    own: ClassVar[dict[str, type[Qdisc]]] = {}
+    """Kinds of disciplines that were imported, by their word."""
 
     dev: Link = prop(
         reference("a link"), default=None, word="dev",
@@ -166,6 +166,9 @@ class Qdisc(Resource):
         HANDLE, default=DERIVED, replace=True, doc='its number on the link, hexadecimal; absent: "1:" at the root'
     )
     above: str | None = prop(text(16), default=None, init=False, doc="where a parent that is no class itself is")
+
+    def __init_subclass__(cls) -> None:
+        Qdisc.own[cls.word] = cls
 
     def linked(self) -> Iterator[tuple[str, Resource]]:
         """Link and parent."""

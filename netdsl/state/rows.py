@@ -67,9 +67,10 @@ def item(columns: tuple[Any, ...], intent: str | None = None, following: str | N
     """The item of some columns; `intent` is what an interrupted run was about to do with it, `following` the properties
     that it was to have then."""
     urn, word, name, netns, component, props, extra, after, program, options = columns
-    kind = KINDS.get(word)
-    if kind is None:
-        raise StateError(f"the state holds {urn}, of a kind {word!r} that this netdsl does not know")
+    try:
+        kind = KINDS[word]
+    except KeyError:
+        raise StateError(f"the state holds {urn}, of a kind {word!r} that this netdsl does not know") from None
     properties = json.loads(props if following is None else merged(props, following))
     known = json.loads(extra) if extra != "{}" else {}
     if intent is not None:
