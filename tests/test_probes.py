@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from going_back import LAB as LAB_THAT_GROWS
 from going_back import program
 
 from labs import plan_of, unowned
@@ -129,13 +130,16 @@ def test_what_fails_to_verify_does_not_confirm_itself(sandbox: Sandbox, lab: str
 
 
 def test_a_killed_run_does_not_confirm_itself(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A run that is killed is undone although its probes pass."""
-    path = program(tmp_path)
+    """A run that is killed while it still tries out its own checks is undone although its probes pass."""
+    path = program(
+        tmp_path, LAB_THAT_GROWS.replace("    return", '    Reachable(here, "10.0.0.3", within=60)\n    return')
+    )
     sandbox.netdsl("up", path, "--yes")
     before = sandbox.dump()
-    words = ["up", path, "--yes", "-p", "extra=true", "--confirm-within", "1s", *probed("here@10.0.0.2")]
+    words = ["up", path, "--yes", "--verify", "-p", "extra=true"]
+    words += ["--confirm-within", "1s", *probed("here@10.0.0.2")]
     child = sandbox.popen([sys.executable, "-m", "netdsl", *words])
-    sandbox.wait_until(waiting(sandbox).exists)
+    sandbox.wait_until(lambda: "more" in sandbox.netns_names() and last_run(sandbox) == ("up", "done"))
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
     sandbox.wait_until(lambda: not waiting(sandbox).exists())
