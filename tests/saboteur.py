@@ -20,6 +20,7 @@ A strike is one of
     broken     the socket does not take the message, nor those after it in its batch
     deaf       the kernel does what the batch says, and its answer is lost
     blind      the next dump is refused; dumps are counted from the start of the command
+    run X      somebody else runs the command X (its words, without quotes) just then
 
 The product knows nothing of it: its methods are wrapped before its `main` is called. The file run as a program is the
 process that forks: starting Python and importing all anew would take most of the time.
@@ -155,6 +156,9 @@ class Strikes:
                 self.say()
                 os.kill(os.getpid(), signal.SIGKILL)
                 signal.pause()
+            elif how.startswith("run "):
+                self.say()
+                subprocess.run(how.split()[1:], check=True)
             elif how in ("interrupt", "insist"):
                 self.say()
                 self.heard.clear()

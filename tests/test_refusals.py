@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
 import pytest
+from saboteur import Saboteur
 
 from labfile import Lab
+from labs import RING, plan_of
 from netdsl.state.confirm import Listener
 from sandbox import Sandbox
 
@@ -58,6 +62,14 @@ def test_it_is_not_the_time_to_confirm(lab: Lab) -> None:
             assert words in lab.refused(1, "confirm", "lab")
 
 
+def test_who_guards_says_nothing(lab: Lab) -> None:
+    """A guardian that takes the call and does not answer is not waited for without end."""
+    listener = Listener(lab.state_dir, "lab")
+    said = lab.refused(1, "confirm", "lab")
+    listener.close()
+    assert "error: who guards the last run of stack lab does not answer\n       Try again." in said
+
+
 def test_who_guards_survives_nonsense(lab: Lab) -> None:
     """Bytes that are no text do not keep a guardian from confirming."""
     lab.up("-p", "mtu=1300", "--confirm-within", "10m")
@@ -78,6 +90,31 @@ def test_without_a_guardian_nothing_is_done(lab: Lab) -> None:
     assert "the guardian that would undo the run cannot be started\n       Run without --confirm-within." in said
     assert lab.sandbox.dump() == before
     assert len(lab.runs()) == 1
+
+
+def test_a_netns_that_cannot_be_opened(sandbox: Sandbox) -> None:
+    """When no descriptors are left for the netns that a link's other end is to be in, it is said which and why; with
+    enough of them the next `up` goes on."""
+    up = [sys.executable, "-m", "netdsl", "up", RING, "--yes", "-p", "nodes=40"]
+    done = sandbox.run(["sh", "-c", 'ulimit -n 60; exec "$@"', "sh", *up], check=False)
+    assert done.returncode == 1
+    assert re.search(r"error: netns \w+ cannot be opened: Too many open files", done.stderr), done
+    sandbox.netdsl("up", "ring", "--yes")
+    assert plan_of(sandbox, RING) == []
+
+
+def test_what_the_kernel_took_is_gone_again(sandbox: Sandbox, tmp_path: Path) -> None:
+    """An object that somebody takes away between its making and the look at it is named, with exit code 4; the next
+    `up` makes it again."""
+    lab = Lab(sandbox, tmp_path)
+    lab.write(BODY, PARAMS)
+    thief = "sent:run ip -n n link del br0"  # the first batch marks the netns
+    done = Saboteur(sandbox).run("up", str(lab.path), "--yes", strike=thief, at=1)
+    assert done.struck
+    assert done.code == 4
+    assert "lab.py:6: Bridge 'br0' in netns n: the kernel took it, but does not show it" in done.err
+    lab.up()
+    assert lab.pending() == []
 
 
 def test_a_run_to_go_back_to_that_is_gone(lab: Lab) -> None:

@@ -79,3 +79,27 @@ def test_mtu_changes_with_other_properties(sandbox: Sandbox, tmp_path: Path) -> 
         assert [change["action"] for change in plan_of(sandbox, str(path))] == ["create" if mtu == 1400 else "update"]
         sandbox.netdsl("up", str(path), "--yes")
         assert plan_of(sandbox, str(path)) == []
+
+
+JOINING = """
+from netdsl import *
+
+@stack
+def turn(port: bool = False):
+    with Netns("n"):
+        br0 = Bridge("br0", addresses=["10.0.0.1/24"])
+        Vxlan("vx0", vni=7, local="10.0.0.1", **({"master": br0} if port else {"dev": br0}))
+"""
+
+
+def test_one_joins_its_former_lower_device(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A vxlan on a bridge that becomes a port of it, which the kernel does not do in one step, is made anew; and the
+    other way round."""
+    path = tmp_path / "turn.py"
+    path.write_text(JOINING)
+    for port in (False, True, False):
+        sandbox.netdsl("up", str(path), "--yes", "-p", f"port={port}")
+        assert plan_of(sandbox, "turn") == []
+        (vxlan,) = [link for link in sandbox.ip("link", "show", netns="n") if link["ifname"] == "vx0"]
+        found = vxlan.get("master"), vxlan["linkinfo"]["info_data"].get("link")
+        assert found == (("br0", None) if port else (None, "br0"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from netdsl.errors import LockedError, UsageError
 
-_PATIENCE = 30.0
+_PATIENCE = 10.0
 """Seconds to wait for an answer."""
 
 
