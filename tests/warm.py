@@ -46,25 +46,26 @@ class Warm:
     ) -> subprocess.CompletedProcess[str]:
         """Run netdsl in the namespaces of a process to its end. TimeoutExpired after the seconds."""
         files = [os.memfd_create(name) for name in ("stdin", "stdout", "stderr")]
-        status, theirs = os.pipe()
+        status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # a message at a time
         try:
             os.pwrite(files[0], input.encode(), 0)
             request = json.dumps([pid, list(args), dict(env), cwd]).encode()
-            socket.send_fds(self._socket, [request], [*files, theirs])
-            os.close(theirs)
-            child = int(os.read(status, 99))
+            socket.send_fds(self._socket, [request], [*files, theirs.fileno()])
+            theirs.close()
+            child = int(status.recv(99))
             try:
                 if not select.select([status], [], [], timeout)[0]:
                     raise subprocess.TimeoutExpired(["netdsl", *args], timeout)
             except BaseException:
                 os.killpg(child, signal.SIGKILL)
                 raise
-            code = int(os.read(status, 99))
+            code = int(status.recv(99))
             out, err = (os.pread(file, os.fstat(file).st_size, 0).decode() for file in files[1:])
             return subprocess.CompletedProcess(["netdsl", *args], code, out, err)
         finally:
-            for file in (*files, status):
+            for file in files:
                 os.close(file)
+            status.close()
 
 
 # The process that forks
