@@ -98,3 +98,31 @@ def test_odd_stack(sandbox: Sandbox, tmp_path: Path, body: str, drift: list[str]
     assert differences(whole, unowned(sandbox.dump())) == []
     sandbox.netdsl("destroy", "odd", "--yes")
     sandbox.wait_until(lambda: sandbox.dump() == before)
+
+
+JOINING = """
+from netdsl import *
+
+@stack
+def joining(joined: bool = False):
+    ns = Netns("n")
+    red = Link.get("red", netns=ns) if joined else None
+    eth0 = Dummy("eth0", netns=ns, master=red, addresses=["10.0.0.1/24", "fd00::1/64"])
+    Route("away6", dst="fd09::/16", via="fd00::2", dev=eth0, table=10)
+    Neighbor("fd00::2", dev=eth0, lladdr="02:00:00:00:00:02")
+"""
+
+
+def test_a_vrf_of_somebody_else(sandbox: Sandbox, tmp_path: Path) -> None:
+    """What the kernel drops when a link joins or leaves a VRF that is not the stack's is in the plan and made again:
+    the plan after it is empty."""
+    path = tmp_path / "joining.py"
+    path.write_text(JOINING)
+    sandbox.netdsl("up", str(path), "--yes")
+    sandbox.run(["ip", "-n", "n", "link", "add", "red", "up", "type", "vrf", "table", "10"])
+    for joined in ("true", "false"):
+        actions = {(c["kind"], c["action"]) for c in plan_of(sandbox, "joining", "-p", f"joined={joined}")}
+        assert actions == {(kind, "update") for kind in ("dummy", "address", "route", "neighbor")}
+        sandbox.netdsl("up", str(path), "--yes", "-p", f"joined={joined}")
+        assert plan_of(sandbox, "joining") == []
+    assert "red" in {link["ifname"] for link in sandbox.ip("link", "show", netns="n")}

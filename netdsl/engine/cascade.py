@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from netdsl.engine.change import Action, Change
+from netdsl.kinds import KINDS
 from netdsl.lang.item import Gone, Have, Item, Key, Need
 from netdsl.lang.resource import Resource
 
 
-def cascade(changes: list[Change]) -> None:
-    """Turn changes whose objects fall with others into replacements, or set right what they would lose."""
+def cascade(changes: list[Change], found: Mapping[Key, Have]) -> None:
+    """Turn changes whose objects fall with others into replacements, or set right what they would lose; `found` is all
+    that was seen in the kernel."""
     gone = [c for c in changes if c.have is not None and c.action in (Action.DELETE, Action.REPLACE)]
     updates = [c for c in changes if c.action is Action.UPDATE]
     if not gone and not updates:
         return
-    index = _Index(changes)
+    index = _Index(changes, found)
     flushing = [c for c in updates if index.flushed(c)]
     dropped = [user for change in flushing for user in index.flush(change)]
     index.spread([*gone, *dropped])
@@ -83,7 +85,8 @@ def falls_silently(change: Change, lost: dict[Key, Change]) -> bool:
 class _Index:
     """Who needs whom, backwards."""
 
-    def __init__(self, changes: list[Change]) -> None:
+    def __init__(self, changes: list[Change], found: Mapping[Key, Have]) -> None:
+        self._found = found
         self._siblings: dict[tuple[str, str], list[Change]] = {}
         self.users: dict[Key, list[tuple[Change, Gone, str]]] = {}
         self.watchers: dict[str, list[Change]] = {}
@@ -104,12 +107,18 @@ class _Index:
         """Kinds whose objects on a link the kernel drops with a change of its properties, its master among them."""
         item, properties = change.item, change.item.kind.properties
         words = {word for name in change.diffs if name in properties for word in properties[name].flushes}
-        for prop, gone in item.kind.references if self._masters else ():
+        for prop, gone in item.kind.references:
             if gone is Gone.RESET and prop in change.diffs:
                 for name in change.diffs[prop]:
-                    master = self._masters.get(("link", item.netns, name))
-                    words.update(master.joining_flushes if master else ())
+                    words.update(self._joining_flushes(("link", item.netns, name)))
         return words
+
+    def _joining_flushes(self, master: Key) -> tuple[str, ...]:
+        """What a port loses that joins a link, which may be somebody else's."""
+        kind = self._masters.get(master)
+        if kind is None and master in self._found:
+            kind = KINDS.get(self._found[master].kind)
+        return kind.joining_flushes if kind is not None else ()
 
     def flush(self, change: Change) -> list[Change]:
         """Objects on a link that a change of one of its properties drops; links themselves stay and are only set."""

@@ -37,7 +37,7 @@ def make_plan(
     if selection:
         force(changes, chosen(selection.replace, [change.item for change in changes]))
     hold(changes)
-    cascade(changes)
+    cascade(changes, seen.found)
     if selection:
         changes, notes = narrowed(changes, selection)
         left = {change.item.urn for change in changes}
