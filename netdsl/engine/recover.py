@@ -64,7 +64,7 @@ def recover(target: Target, stack: str, declared: Sequence[Item], owned: Collect
 
 def _is_ours(stack: str, item: Item, have: Have, taken: Mapping[Key, Item]) -> bool:
     marks = [mark for mark in have.marks if mark == MARK or mark.startswith(f"{MARK}:")]
-    if item.kind.is_link or item.key[0] in ("netns", "nft"):
+    if item.kind.marked:
         own = altname(stack, "lo" if item.key[0] == "netns" else item.name)
         return own in marks and not (item.kind.is_link and have.kind not in _kernel_words(item.kind))
     if tuple(marks) == BY_PROTOCOL:

@@ -44,7 +44,7 @@ class Link(SpokenLink):
 
     family = "link"
     phase = 20
-    is_link = True
+    is_link = marked = True
     check_name = staticmethod(naming.check_ifname)
 
     mtu: int | None = prop(

@@ -32,6 +32,7 @@ class Netns(Namespace):
 
     word = "netns"
     family = "netns"
+    marked = True
     phase = 0
     check_name = staticmethod(naming.check_netns)
 

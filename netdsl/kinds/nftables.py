@@ -71,6 +71,7 @@ class Translation(Resource):
     requires = "CONFIG_NF_TABLES, CONFIG_NFT_NAT"
     check_name = staticmethod(_check_table)
     kernel: ClassVar[str] = "nft"
+    marked = True
     hook: ClassVar[Hook] = POSTROUTING
 
     matches: ClassVar[Mapping[str, tuple[str, str]]] = {}

@@ -40,6 +40,8 @@ class Resource:
     requires: ClassVar[str] = ""
     """The kernel option that offers the kind ("CONFIG_NET_IPIP"); "" is one that every kernel has."""
     is_link: ClassVar[bool] = False
+    marked: ClassVar[bool] = False
+    """The kernel keeps the stack's mark with the object."""
     fields: ClassVar[Mapping[str, Any]] = {}
     """All that the constructor may take besides the name: properties and arguments, those of base kinds first."""
     properties: ClassVar[Mapping[str, Property]] = {}
