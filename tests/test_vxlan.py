@@ -103,3 +103,26 @@ def test_one_joins_its_former_lower_device(sandbox: Sandbox, tmp_path: Path) -> 
         (vxlan,) = [link for link in sandbox.ip("link", "show", netns="n") if link["ifname"] == "vx0"]
         found = vxlan.get("master"), vxlan["linkinfo"]["info_data"].get("link")
         assert found == (("br0", None) if port else (None, "br0"))
+
+
+SHRINKING = """
+from netdsl import *
+
+@stack
+def shrinking(step: int = 0):
+    if step < 2:
+        Vxlan("l1", vni=8, **({"mtu": 1400} if step else {}))
+    else:
+        Vxlan("l1", vni=8, dev=Bridge("l2"))
+"""
+
+
+def test_the_mtu_of_a_former_lower_device(sandbox: Sandbox, tmp_path: Path) -> None:
+    """An MTU that is not given any more becomes what a new vxlan would have now, not what this one had before it was
+    given: with a lower device since then the kernel would refuse that."""
+    path = tmp_path / "shrinking.py"
+    path.write_text(SHRINKING)
+    for step, mtu in enumerate((1500, 1400, 1450)):
+        sandbox.netdsl("up", str(path), "--yes", "-p", f"step={step}")
+        assert {link["ifname"]: link["mtu"] for link in sandbox.ip("link", "show")}["l1"] == mtu
+    assert plan_of(sandbox, "shrinking") == []

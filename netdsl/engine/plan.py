@@ -264,7 +264,7 @@ def _diff(change: Change) -> None:
             item.extra["found"] = {**before, **fresh}
         for name in record.props:
             if name not in item.props and name in properties and name not in ignored:
-                now, back = have.props.get(name), _former(properties[name], before, item)
+                now, back = have.props.get(name), _former(properties[name], record, item)
                 if now != back and (back is not None or _unsettable(properties[name], now, item, record)):
                     change.diffs[name] = (now, back)
     if change.diffs:
@@ -280,12 +280,16 @@ def _diff(change: Change) -> None:
             change.action, change.reason = Action.REPLACE, f"adopted, but {forcing[0]} cannot change in place"
 
 
-def _former(taken_out: Property, found: Mapping[str, Any], item: Item) -> Any:
-    """The value from before us of a property that the program no longer names; None: it is the kernel's to choose."""
-    before = found.get(taken_out.name)
-    if before is not None:
-        return before
-    return item.initial(taken_out.name) if item.initial is not None else taken_out.kernel
+def _former(taken_out: Property, record: Item, item: Item) -> Any:
+    """The value that a property which the program no longer names goes back to; None: it is the kernel's to choose.
+
+    Of an object that was taken over that is the one from before us. Of one that we made it is what a new one would have
+    now; what was found on it when the property became managed may not fit any more (an MTU from before another `dev`).
+    """
+    before = record.extra.get("found", {}).get(taken_out.name)
+    initial = item.initial(taken_out.name) if item.initial is not None else taken_out.kernel
+    first, second = (before, initial) if record.extra.get("adopted") else (initial, before)
+    return first if first is not None else second
 
 
 def _unsettable(taken_out: Property, now: Any, item: Item, record: Item) -> bool:
