@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:  # every command imports this module, and none of them needs that
+    from click.shell_completion import CompletionItem
 
 
 def complete_stack(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Recorded stacks; where none begins so, files."""
+    from click.shell_completion import CompletionItem
+
     from netdsl.state.store import directory, stacks
 
     folder = directory(ctx.params.get("state_dir") or os.environ.get("NETDSL_STATE_DIR"))
@@ -23,6 +28,8 @@ def complete_netns(ctx: click.Context, param: click.Parameter, incomplete: str) 
     command line as they are."""
     from shlex import quote
 
+    from click.shell_completion import CompletionItem
+
     try:
         names = sorted(entry.name for entry in os.scandir(Path("/run/netns")))
     except OSError:
@@ -32,6 +39,8 @@ def complete_netns(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 def complete_kind(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Kinds."""
+    from click.shell_completion import CompletionItem
+
     from netdsl.cli.manual import COMPONENTS
     from netdsl.kinds import KINDS
 
