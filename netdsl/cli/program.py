@@ -6,7 +6,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,10 @@ class _AsWritten(SourceFileLoader):
 
     def get_code(self, fullname: str) -> Any:
         """Of the source, without looking for bytecode or leaving any."""
-        return self.source_to_code(self.get_data(self.path), self.path)
+        try:
+            return self.source_to_code(self.get_data(self.path), self.path)
+        except ValueError as error:  # null bytes, in Python before 3.11.4
+            raise SyntaxError(str(error)) from error
 
 
 def _module(path: Path) -> Any:
@@ -114,8 +117,8 @@ def users_code(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _prints_aside() -> Iterator[None]:
-    """Give stderr to whoever writes to stdout, other processes included: there only the command's own output is
-    expected, which may be JSON or a script."""
+    """Give stderr to whoever writes to stdout, other processes included, in the order in which they do: on stdout only
+    the command's own output is expected, which may be JSON or a script."""
     if sys.stdout is None or sys.stderr is None:  # one of them was closed
         yield
         return
@@ -123,7 +126,8 @@ def _prints_aside() -> Iterator[None]:
     kept = os.dup(1)
     os.dup2(2, 1)
     try:
-        yield
+        with redirect_stdout(sys.stderr):  # which waits for no more than the end of a line
+            yield
     finally:
         sys.stdout.flush()
         os.dup2(kept, 1)
