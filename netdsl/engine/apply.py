@@ -13,6 +13,7 @@ from netdsl.engine.compile import MACHINE, Encoding, Step, Wave, creations, dele
 from netdsl.engine.observe import Observation
 from netdsl.engine.observe import Target as Observed
 from netdsl.engine.outcome import Outcome
+from netdsl.engine.read_back import ReadBack
 from netdsl.engine.sender import Batch, Sender, patient, sender
 from netdsl.lang.item import Gone
 from netdsl.lang.ops import Call, DropNetns, Failure, MakeNetns, Probe, Send, WriteSysctl
@@ -50,13 +51,13 @@ class Run:
         target: Target,
         plan: Plan,
         seen: Observation,
+        read_back: ReadBack,
         *,
         intend: Callable[[Sequence[Change]], None],
         progress: Callable[[int], None] = lambda done: None,
         stopped: Callable[[], bool] = lambda: False,
-        look_at: Callable[[str], None] = lambda netns: None,
     ) -> None:
-        """`look_at` is called with netns in which nothing is left to do, while the kernel works on others."""
+        """`read_back` looks at netns in which nothing is left to do, while the kernel works on others."""
         self.target = target
         self.plan = plan
         self.outcome = Outcome()
@@ -64,7 +65,7 @@ class Run:
         self.intend = intend
         self.progress = progress
         self.stopped = stopped
-        self.look_at = look_at
+        self.read_back = read_back
         self._done: set[int] = set()
         self._finished: list[str] = []
 
@@ -167,7 +168,9 @@ class Run:
         files = [step for step in files if not self._blocked(step)]
         if files and self._hold(files):
             files = []
-        places = {p: steps for p, steps in wave.steps.items() if p != MACHINE and not p.endswith("/files")}
+        # Those with little to do first, so that they can be looked at while the kernel is busy with the others.
+        by_size = sorted(wave.steps.items(), key=lambda place: len(place[1]))
+        places = {p: steps for p, steps in by_size if p != MACHINE and not p.endswith("/files")}
         self._files(files)
         self._netlink(places, {place for place in places if last[place] is wave})
 
@@ -253,15 +256,17 @@ class Run:
                     for batch, _ in batches:
                         out.put(batch)
                     under_way.append((place, ready, [owners for _, owners in batches]))
-            for place, ready, parts in under_way:
-                self._collect(ready, parts, [self._result(out) for _ in parts])
+            for left, (place, ready, parts) in zip(range(len(under_way), 0, -1), under_way, strict=True):
+                self._collect(ready, parts, [self._result(out, left == 1) for _ in parts])
                 if place in final:
                     self._finished.append(place)
 
-    def _result(self, out: Sender) -> dict[int, Failure] | None:
+    def _result(self, out: Sender, last: bool) -> dict[int, Failure] | None:
         """What came of the next batch; while the kernel works on it there is time to look."""
         while self._finished and out.busy:
-            self.look_at(self._finished.pop())
+            self.read_back.look_at(self._finished.pop())
+        if last and out.busy:
+            self.read_back.spare()
         return out.result()
 
     def _encode(self, place: str, steps: Sequence[Step]) -> list[tuple[Batch, Owners]]:

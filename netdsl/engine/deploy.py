@@ -102,8 +102,7 @@ def apply(
     """Carry a plan out. `intend` writes down what is about to be done, before it is."""
     plan = preview.plan
     read_back = ReadBack(target, plan.changes)
-    look_at = read_back.look_at
-    run = Run(target, plan, preview.seen, intend=intend, progress=progress, stopped=stopped, look_at=look_at)
+    run = Run(target, plan, preview.seen, read_back, intend=intend, progress=progress, stopped=stopped)
     return run.go(), read_back
 
 

@@ -86,6 +86,7 @@ class Look:
             elif dump is not LINKS:
                 self._dumps.append(dump)
         self._read: set[str] = set()
+        self._filed: set[str] = set()
 
     def read(self, netns: str) -> None:
         """Dump one netns, unless it was or there is none of that name."""
@@ -95,10 +96,28 @@ class Look:
                 self._target.read(dump, scope)
             self._read.add(netns)
 
+    def read_files(self) -> None:
+        """Read the files of the netns that were dumped."""
+        self._read_files(self._read)
+
+    def _read_files(self, names: Iterable[str], meanwhile: Callable[[], None] = lambda: None) -> None:
+        scopes = [self._scopes[netns] for netns in names if netns not in self._filed]
+        self._filed.update([scope.netns for scope in scopes])
+        wanted = [
+            (files, scope, key, path)
+            for files in self._files
+            for scope in scopes
+            for key, path in files.paths(scope)
+        ]  # fmt: skip
+        contents = self._target.read_files([(scope.netns, path) for _, scope, _, path in wanted], meanwhile)
+        for (files, scope, key, _), content in zip(wanted, contents, strict=True):
+            if content is not None:
+                files.read(key, content, scope)
+
     def finish(self) -> Observation:
         """Look at all that was not looked at yet; what was seen."""
         scopes = list(self._scopes.values())
-        self._read_files(scopes)
+        self._read_files(self._scopes, self._read_rest)
         for dump in self._dumps:
             if dump.settle is not None:
                 dump.settle(scopes, self._target.nsid)
@@ -115,18 +134,6 @@ class Look:
             if have is not None:
                 have.props.update({name: item.props[name] for name in item.kind.unseen if name in item.props})
         return seen
-
-    def _read_files(self, scopes: list[Scope]) -> None:
-        wanted = [
-            (files, scope, key, path)
-            for files in self._files
-            for scope in scopes
-            for key, path in files.paths(scope)
-        ]  # fmt: skip
-        contents = self._target.read_files([(scope.netns, path) for _, scope, _, path in wanted], self._read_rest)
-        for (files, scope, key, _), content in zip(wanted, contents, strict=True):
-            if content is not None:
-                files.read(key, content, scope)
 
     def _read_rest(self) -> None:
         rest = [netns for netns in self._scopes if netns not in self._read]

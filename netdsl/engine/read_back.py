@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 
 import attrs
 
@@ -21,6 +22,12 @@ class ReadBack:
         self._changes = list(changes)
         self._look: Look | None = None
         self._error: KernelError | None = None
+
+    @cached_property
+    def _written(self) -> list[Change]:
+        """Those that are to be found as they were written."""
+        deleted = Action.DELETE
+        return [c for c in self._changes if c.writes and not (c.action is deleted or c.releases)]
 
     def _started(self) -> Look:
         if self._look is None:
@@ -43,15 +50,20 @@ class ReadBack:
             except KernelError as error:
                 self._error = error
 
+    def spare(self) -> None:
+        """Use time in which there is nothing to dump, but the kernel is still busy: read what it does not keep waiting
+        for."""
+        if self._look is not None and self._error is None:
+            self._look.read_files()
+            len(self._written)
+
     def problems(self, outcome: Outcome) -> list[Problem]:
         """Look at the rest, and name each property that is not as it was written, of what was carried out in full; of
         the others tell the outcome which objects are gone."""
-        bad = [change for change in self._changes if outcome.bad(change)]
-        done = [
-            change
-            for change in self._changes
-            if change.writes and not (change.action is Action.DELETE or change.releases or outcome.bad(change))
-        ]
+        bad, done = list[Change](), self._written
+        if not outcome.clean:
+            bad = [change for change in self._changes if outcome.bad(change)]
+            done = [change for change in done if not outcome.bad(change)]
         if not done and not bad:
             return []
         if self._error is not None:

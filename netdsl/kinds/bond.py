@@ -173,9 +173,8 @@ class Bond(Link):
     def settle(cls, scopes: Sequence[Scope], nsid: Nsid) -> None:
         """Give the primary port its name."""
         for scope in scopes:
-            for name in scope.links.values():
-                have = scope.found.get(("link", scope.netns, name))
-                if have is not None and have.kind == cls.word and have.props.get("primary"):
+            for _, have in scope.seen_links():
+                if have.kind == cls.word and have.props.get("primary"):
                     have.props["primary"] = scope.links.get(have.props["primary"], "")
 
 

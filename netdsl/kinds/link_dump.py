@@ -99,8 +99,8 @@ def _nested(info: dict[Any, Any], number: int) -> Mapping[int, bytes]:
 def settle(scopes: Sequence[Scope], nsid: Nsid) -> None:
     """Turn ifindexes in properties into names once all links are known; let each kind look across netns."""
     for scope in scopes:
-        for key, have in scope.found.items():
-            if key[0] == "link" and have.props:
+        for _, have in scope.seen_links():
+            if have.props:
                 for word, _ in LINK_KINDS.get(have.kind, Link).references:
                     if have.props.get(word) is not None:
                         have.props[word] = scope.links.get(have.props[word], "")

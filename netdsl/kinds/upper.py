@@ -113,9 +113,8 @@ class UpperLink(Link):
     def settle(cls, scopes: Sequence[Scope], nsid: Nsid) -> None:
         """Find the lower device of each link of this kind by its index and netns."""
         for scope in scopes:
-            for name in scope.links.values():
-                have = scope.found.get(("link", scope.netns, name))
-                if have is None or have.kind != cls.word or "iflink" not in have.props:
+            for _, have in scope.seen_links():
+                if have.kind != cls.word or "iflink" not in have.props:
                     continue
                 index, seen = have.props["iflink"], have.props["link_nsid"]
                 if seen == SAME_NETNS:

@@ -159,7 +159,7 @@ class Veth(Link):
         """Find out which link the other end of each pair is: its index and ours refer to each other."""
         ends: dict[int, list[tuple[str, Key, Have]]] = {}
         for scope in scopes:
-            for key, have in scope.found.items():
+            for key, have in scope.seen_links():
                 if have.kind == "veth" and have.props:
                     ends.setdefault(have.ifindex, []).append((scope.netns, key, have))
         for group in ends.values():

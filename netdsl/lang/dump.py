@@ -34,6 +34,11 @@ class Scope:
     current: Key = ()
     _families: dict[str, list[Key]] | None = attrs.field(default=None, init=False)
 
+    def seen_links(self) -> list[tuple[Key, Have]]:
+        """Its links, with their identities."""
+        keys = [("link", self.netns, name) for name in self.links.values()]
+        return [(key, self.found[key]) for key in keys if key in self.found]
+
     def wanted(self, family: str) -> Sequence[Key]:
         """Identities of a family (Key[0]) that somebody wants to compare."""
         families = self._families
