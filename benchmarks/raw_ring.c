@@ -355,12 +355,12 @@ static void neighbour(struct netns *ns, int family, int flags, uint32_t destinat
 	end(ns, head);
 }
 
-static void sysctl_one(const char *path)
+static void sysctl_one(int folder, const char *path)
 {
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int fd = openat(folder, path, O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0 || write(fd, "1", 1) != 1)
-		die("%s: %s", path, strerror(errno));
+		die("/proc/sys/net/%s: %s", path, strerror(errno));
 	close(fd);
 }
 
@@ -393,8 +393,12 @@ static void new_netns(struct netns *ns, size_t size, int forwarding, const char 
 	if (!ns->buffer)
 		die("out of memory");
 	if (forwarding) {
-		sysctl_one("/proc/sys/net/ipv4/ip_forward");
-		sysctl_one("/proc/sys/net/ipv6/conf/all/forwarding");
+		/* Looked up once for both: the kernel goes through the entries of all netns (proc_sys_compare). */
+		int folder = open("/proc/sys/net", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+		sysctl_one(folder, "ipv4/ip_forward");
+		sysctl_one(folder, "ipv6/conf/all/forwarding");
+		close(folder);
 	}
 }
 
