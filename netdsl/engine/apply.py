@@ -144,6 +144,8 @@ class Run:
 
     def _left_standing(self) -> None:
         """What was to fall with an object that was not deleted stands too."""
+        if self.outcome.clean:
+            return
         lost = lost_keys(self.plan.changes)
         found = True
         while found:

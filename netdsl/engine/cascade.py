@@ -15,8 +15,9 @@ def cascade(changes: list[Change], found: Mapping[Key, Have]) -> None:
     that was seen in the kernel."""
     gone = [c for c in changes if c.have is not None and c.action in (Action.DELETE, Action.REPLACE)]
     updates = [c for c in changes if c.action is Action.UPDATE]
-    if not gone and not updates:
-        return
+    same, update = Action.SAME, Action.UPDATE
+    if not (gone or updates) or not any(c.action is same or c.action is update for c in changes):
+        return  # nothing goes, or nothing is left to fall
     index = _Index(changes, found)
     flushing = [c for c in updates if index.flushed(c)]
     dropped = [user for change in flushing for user in index.flush(change)]
