@@ -64,8 +64,8 @@ enum { M_BR0 = 1, M_VETH0, M_CETH0, M_ETH0, M_PORT, M_VTEP0, M_BRIDGE, M_TRUNK, 
  *   U    the bridges of underlay up (once, not for each node)
  */
 static const struct { const char *name, *steps; } orders[] = {
-	{ "late", "N|bve|M|C|DYXP|U" },          /* every link made down, shared bridges up last */
-	{ "bridges-late", "N|bVEXP|C|M|Y|U" },   /* only bridges come up late */
+	{ "bridges-late", "N|bVEXP|C|M|Y|U" },   /* bridges come up last */
+	{ "late", "N|bve|M|C|DYXP|U" },          /* every link is made down, shared bridges come up last */
 	{ "kinds-late", "N|b|v|e|M|C|D|Y|X|P|U" },
 	{ "kinds", "N|B|V|E|X|P|C|M|U" },
 	{ "nodes-last", "NBVEXPC|M|U" },         /* node by node, but underlay up last */

@@ -26,7 +26,7 @@ from netdsl.state import store as states
 from netdsl.state.store import Recorded, Store
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Session:
     """One stack on this machine.
 

@@ -76,7 +76,7 @@ def command(stack: str | None, name: str | None, state_dir: str | None, as_json:
     return 0
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Watch:
     """The loop.
 

@@ -21,7 +21,7 @@ class Action(Enum):
     SAME = "same"
 
 
-@attrs.define(slots=True, eq=False)
+@attrs.define(slots=True, eq=False, repr=False)
 class Change:
     """One resource in a plan.
 
@@ -102,7 +102,7 @@ class Change:
         return str(self.record.extra.get("unsettled", "")) if self.record is not None else ""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Plan:
     """All resources in dependency order, those to be deleted at the end.
 

@@ -25,7 +25,7 @@ MACHINE = "/netns"
 """The place where netns are made and dropped; no netns has a name like it."""
 
 
-@attrs.define(slots=True, eq=False)
+@attrs.define(slots=True, eq=False, repr=False)
 class Step:
     """One step of a change: "delete", "create", "update" or "finish"."""
 
@@ -73,7 +73,7 @@ class Step:
         return self.item.kind.commands(self.verb, self.item, changed, env)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Wave:
     """Steps by place; what is in different places is independent."""
 

@@ -32,7 +32,7 @@ Holders: TypeAlias = Mapping[str, list[int]]
 """Pids of processes by the netns that they live in."""
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Preview:
     """A plan with what it was made from."""
 

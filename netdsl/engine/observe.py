@@ -26,7 +26,7 @@ class Target(Protocol):
     def key_proof(self, path: str, peer: str) -> str: ...
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Observation:
     """The kernel at one moment.
 

@@ -8,7 +8,7 @@ from netdsl.engine.change import Action, Change, Plan
 from netdsl.errors import Problem
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Outcome:
     """What came of a plan.
 

@@ -143,7 +143,7 @@ def _estranged(stack: str, records: Iterable[Item], seen: Observation) -> set[Ke
     return found
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Look:
     """What comparing one item needs to know of the rest.
 

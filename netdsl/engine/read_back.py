@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import cached_property
+from collections.abc import Callable, Iterable
 
 import attrs
 
@@ -20,14 +19,16 @@ class ReadBack:
     def __init__(self, target: Target, changes: Iterable[Change]) -> None:
         self._target = target
         self._changes = list(changes)
+        self._found_written: list[Change] | None = None
         self._look: Look | None = None
         self._error: KernelError | None = None
 
-    @cached_property
     def _written(self) -> list[Change]:
         """Those that are to be found as they were written."""
-        deleted = Action.DELETE
-        return [c for c in self._changes if c.writes and not (c.action is deleted or c.releases)]
+        if self._found_written is None:
+            deleted = Action.DELETE
+            self._found_written = [c for c in self._changes if c.writes and not (c.action is deleted or c.releases)]
+        return self._found_written
 
     def _started(self) -> Look:
         if self._look is None:
@@ -42,25 +43,28 @@ class ReadBack:
         return self._look
 
     def look_at(self, netns: str) -> None:
-        """Look at a netns in which nothing is left to do. What cannot be read is told at the end: more than looking is
-        under way."""
-        if self._error is None:
-            try:
-                self._started().read(netns)
-            except KernelError as error:
-                self._error = error
+        """Look at a netns in which nothing is left to do."""
+        self._try(lambda: self._started().read(netns))
 
     def spare(self) -> None:
         """Use time in which there is nothing to dump, but the kernel is still busy: read what it does not keep waiting
         for."""
-        if self._look is not None and self._error is None:
-            self._look.read_files()
-            len(self._written)
+        if self._look is not None:
+            self._try(self._look.read_files)
+            self._written()
+
+    def _try(self, looking: Callable[[], None]) -> None:
+        """What cannot be read is told at the end: more than looking is under way."""
+        if self._error is None:
+            try:
+                looking()
+            except KernelError as error:
+                self._error = error
 
     def problems(self, outcome: Outcome) -> list[Problem]:
         """Look at the rest, and name each property that is not as it was written, of what was carried out in full; of
         the others tell the outcome which objects are gone."""
-        bad, done = list[Change](), self._written
+        bad, done = list[Change](), self._written()
         if not outcome.clean:
             bad = [change for change in self._changes if outcome.bad(change)]
             done = [change for change in done if not outcome.bad(change)]

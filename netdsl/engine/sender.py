@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
+from _queue import SimpleQueue  # see kernel/netlink.py on modules around others
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from queue import SimpleQueue
 from threading import Thread
 from time import monotonic, sleep
 from typing import TypeAlias

@@ -54,7 +54,7 @@ class Heard:
     released: bool = False
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class _Ear:
     """The sockets in one namespace, and its inode, which tells it from one re-created under its name."""
 

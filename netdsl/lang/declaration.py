@@ -55,7 +55,7 @@ class _Blind:
         raise ValueError(f"{path} cannot be read: there is no machine to look at", "")
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Declaration:
     """What a stack function has declared so far.
 

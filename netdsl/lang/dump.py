@@ -16,7 +16,7 @@ Nsid: TypeAlias = Callable[[str, str], int]
 """The id by which one netns knows another (RTM_GETNSID), or -1."""
 
 
-@attrs.define(slots=True, eq=False)
+@attrs.define(slots=True, eq=False, repr=False)
 class Scope:
     """One netns while it is read.
 
@@ -49,7 +49,7 @@ class Scope:
         return families.get(family, ())
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Dump:
     """One dump request.
 
@@ -72,7 +72,7 @@ class Dump:
     generic: str = ""
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Files:
     """Files below /proc/sys to read.
 

@@ -66,7 +66,7 @@ def stack(function: Callable[P, R]) -> Stack[P, R]:
     return Stack(function)
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Declared:
     """What one run of a stack function gave.
 

@@ -41,7 +41,7 @@ def _open_word(intent: str | None, born: int, settled: int) -> str | None:
     return intent.removeprefix(_OPEN) if intent else intent
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Recorded:
     """The contents of a state.
 
