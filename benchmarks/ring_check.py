@@ -55,7 +55,8 @@ def facts_of(netns: str) -> list[str]:
             if link["ifname"] != "lo"
         ]
     for route in ask(netns, "ip", "-j", "-4", "route", "show"):
-        via, flags = route.get("gateway", ""), " ".join(route["flags"])
+        # Not whether there is a carrier: that reaches a new pair in the kernel's own time.
+        via, flags = route.get("gateway", ""), " ".join(flag for flag in route["flags"] if flag != "linkdown")
         facts.append(f"route {route['dst']} via {via} dev {route['dev']} {flags}")
     if any(fact.startswith("link vtep0 ") for fact in facts):
         for entry in ask(netns, "ip", "-j", "neighbour", "show", "dev", "vtep0"):
