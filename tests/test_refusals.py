@@ -117,6 +117,22 @@ def test_what_the_kernel_took_is_gone_again(sandbox: Sandbox, tmp_path: Path) ->
     assert lab.pending() == []
 
 
+def test_a_sysctl_that_is_set_back(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A sysctl that somebody sets back while the rest is written is named, with exit code 4: also where it is looked at
+    before all is written."""
+    lab = Lab(sandbox, tmp_path)
+    lab.write('Veth("v", netns=Netns("n", forwarding=True), peer=VethEnd("w", netns=Netns("m")))')
+    zero = tmp_path / "zero"
+    zero.write_text("0")
+    thief = f"sent:run nsenter --net=/run/netns/n cp {zero} /proc/sys/net/ipv4/ip_forward"
+    done = Saboteur(sandbox).run("up", str(lab.path), "--yes", strike=thief, at=2)
+    assert done.struck
+    assert done.code == 4
+    assert "value is '0' after it was set to '1'" in done.err
+    lab.up()
+    assert lab.pending() == []
+
+
 def test_a_run_to_go_back_to_that_is_gone(lab: Lab) -> None:
     """A guardian that does not find what it is to go back to leaves a word of that."""
     lab.up("-p", "mtu=1300", "--confirm-within", "1s")
