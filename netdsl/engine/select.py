@@ -16,7 +16,7 @@ from netdsl.lang.resource import Resource
 _DELETING = (Action.DELETE, Action.REPLACE)
 
 
-@attrs.frozen(eq=False, repr=False)
+@attrs.frozen
 class Selection:
     """What the user chose, each a logical name, the end of one, a name, or a pattern with * and ?.
 

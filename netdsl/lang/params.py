@@ -16,7 +16,7 @@ _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no"
 _PLAIN = (bool, int, float, str)
 
 
-@attrs.frozen(eq=False, repr=False)
+@attrs.frozen
 class Param:
     """One parameter that can be set from outside.
 

@@ -19,7 +19,7 @@ DERIVED: Any = object()
 """The default of a property whose value netdsl chooses where it is not given."""
 
 
-@attrs.frozen(eq=False, repr=False)
+@attrs.frozen
 class Property:
     """Everything about one property; it stands nowhere else.
 

@@ -22,7 +22,7 @@ Value = Any
 """A normal form: bool, int or str (a reference to a resource until it is turned into an item)."""
 
 
-@attrs.frozen(eq=False, repr=False)
+@attrs.frozen
 class ValueType:
     """A type of property values.
 
@@ -312,7 +312,7 @@ CIDR = ValueType("address/prefix", check_cidr, _no_pack, _no_unpack)
 NETWORK = ValueType("network/prefix", check_network, _no_pack, _no_unpack)
 
 
-@attrs.frozen(eq=False, repr=False)
+@attrs.frozen
 class Network:
     """A prefix as numbers, for containment tests.
 
